@@ -1,0 +1,51 @@
+/**
+ * Every limit of jobwright by name. A value beyond a limit is refused at the edge with an error
+ * that names the value, the limit and the remedy; text that only describes (errors) is cut instead.
+ */
+export const limits = {
+  /** Size of one payload as JSON text in UTF-8, in bytes. */
+  payloadBytes: 1_048_576,
+  /** Size of one result as JSON text in UTF-8, in bytes. */
+  resultBytes: 1_048_576,
+  /** Size of all checkpoint entries of one job together, in bytes. */
+  checkpointBytes: 1_048_576,
+  /** Nesting of a payload, result or checkpoint value. */
+  jsonDepth: 100,
+  /** Length of a stored error with its causes, in characters. */
+  errorTextLength: 16_384,
+  /** Causes kept of one error. */
+  errorCauses: 5,
+  /** Length of a job, queue, process or checkpoint name, in characters. */
+  nameLength: 200,
+  /** Tags of one job. */
+  tags: 20,
+  /** Lowest and highest priority; a lower number runs first. */
+  priorityMin: -1000,
+  priorityMax: 1000,
+  /** Failed attempts kept of one job: this many of the first ... */
+  attemptsFirst: 10,
+  /** ... and this many of the last. */
+  attemptsLast: 40,
+  /** Jobs in one `enqueueMany`. */
+  enqueueJobs: 5_000,
+  /** Payload bytes in one `enqueueMany`. */
+  enqueueBytes: 16_777_216,
+  /** Enqueues of one process that wait for their acknowledgement. */
+  pendingEnqueues: 10_000,
+  /** Payload bytes of one process that wait for their acknowledgement. */
+  pendingBytes: 67_108_864,
+  /** Jobs a worker holds beyond its free slots. */
+  readAhead: 500,
+  /** Slots of one queue in one worker. */
+  concurrency: 10_000,
+  /** Jobs on one page of a listing. */
+  listPage: 1_000,
+  /** Rows a filtered listing looks at before it answers with a cursor. */
+  listScan: 1_000,
+  /** Counts up to this number are exact on every storage. */
+  countExact: 10_000,
+  /** How long a batch id is remembered at least, in ms. */
+  batchMemoryMs: 900_000,
+  /** Latest instant a job can be scheduled for: the end of year 9999, in epoch ms. */
+  instantMax: 253_402_300_799_999,
+} as const;

@@ -1,0 +1,50 @@
+/** Anything shaped like `console`: pino, consola and `console` itself fit. */
+export interface Logger {
+  debug(message: string, details?: Readonly<Record<string, unknown>>): void;
+  info(message: string, details?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, details?: Readonly<Record<string, unknown>>): void;
+  error(message: string, details?: Readonly<Record<string, unknown>>): void;
+}
+
+/** Lines a second of the default logger: a storm of failures must not become a storm of output. */
+const LINES_PER_SECOND = 10;
+
+/** Control characters, which a job's name or error could use to forge lines or to steer a terminal. */
+// oxlint-disable-next-line no-control-regex -- these are what it is about
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
+
+/**
+ * The default: warnings and errors as lines on standard error, at most ten a second, then a count of
+ * what was left out. Payloads are never logged.
+ */
+export function lineLogger(write: (line: string) => void = (line) => void process.stderr.write(line)): Logger {
+  let second = 0;
+  let lines = 0;
+  let leftOut = 0;
+  const log = (level: string, message: string): void => {
+    const now = Math.floor(Date.now() / 1_000);
+    if (now !== second) {
+      if (leftOut > 0) write(`jobwright warn (${leftOut} more lines left out)\n`);
+      second = now;
+      lines = 0;
+      leftOut = 0;
+    }
+    lines += 1;
+    if (lines > LINES_PER_SECOND) leftOut += 1;
+    else write(`jobwright ${level} ${message.replace(CONTROL, " ")}\n`);
+  };
+  return {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (message) => log("warn", message),
+    error: (message) => log("error", message),
+  };
+}
+
+/** Says nothing. */
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};

@@ -1,0 +1,57 @@
+import type { Clock } from "../clock.ts";
+import type { Jobs } from "../jobs.ts";
+import type { Logger } from "../logger.ts";
+
+/** What a handler gets besides its payload. */
+export interface JobContext<State = unknown> {
+  readonly job: RunningJobInfo;
+  /** What the worker's `state` made, once for all its jobs. */
+  readonly state: State;
+  /**
+   * Fires when the run should end. Its reason is a `TimeoutError`, `CancelledError`, `ShutdownError` or
+   * `LeaseLostError`. Made when first looked at: a handler that ignores it pays nothing.
+   */
+  readonly signal: AbortSignal;
+  /** To enqueue from inside, with everything that works outside. */
+  readonly jobs: Jobs;
+  /** Values that survive retries, crashes and reschedules. Gone when the job completes or is cancelled. */
+  readonly checkpoint: Checkpoint;
+  /**
+   * Keep a result before the end; it stays whatever becomes of the run, and a returned value replaces it.
+   *
+   * @throws InvalidValueError when JSON cannot carry it
+   * @throws LeaseLostError when this process no longer holds the job
+   */
+  setResult(value: unknown): Promise<void>;
+  /** The worker's logger, with the job's id, name and attempt added to the details. */
+  readonly log: Logger;
+  /** The clock that scheduling follows. */
+  readonly clock: Clock;
+}
+
+/** The running job, as its handler sees it. */
+export interface RunningJobInfo {
+  readonly id: string;
+  readonly name: string;
+  readonly queue: string;
+  /** 1 for the first run. */
+  readonly attempt: number;
+  /** Retries after the first attempt; `Infinity` = without end. */
+  readonly maxRetries: number;
+  readonly createdAt: Date;
+  readonly runAt: Date;
+  readonly tags: readonly string[];
+}
+
+/** JSON values by key, saved durably and fenced by the lease. */
+export interface Checkpoint {
+  /** As saved by this or an earlier run; `undefined` when there is none. */
+  get<T = unknown>(key: string): T | undefined;
+  /**
+   * @throws InvalidValueError when JSON cannot carry it or the job's checkpoints grow too large
+   * @throws LeaseLostError when this process no longer holds the job
+   */
+  set(key: string, value: unknown): Promise<void>;
+  /** @throws LeaseLostError when this process no longer holds the job */
+  remove(key: string): Promise<void>;
+}
