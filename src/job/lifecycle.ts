@@ -33,7 +33,8 @@ export type RunEnd =
 export type Outcome =
   | { readonly state: "completed"; readonly result?: string; readonly reason?: string }
   | { readonly state: "dead"; readonly error: JobError }
-  | { readonly state: "cancelled"; readonly reason: string; readonly error?: JobError }
+  /** `unspent`: no run of it had begun, or it was given back. */
+  | { readonly state: "cancelled"; readonly reason: string; readonly error?: JobError; readonly unspent?: true }
   | {
       readonly state: "scheduled";
       readonly later: Later;
@@ -79,9 +80,13 @@ export function decide(job: RunningJob, end: RunEnd, random: number): Outcome {
     case "released":
       return job.cancelAsked === undefined
         ? { state: "available", marked: false }
-        : { state: "cancelled", reason: job.cancelAsked };
+        : { state: "cancelled", reason: job.cancelAsked, unspent: true };
     case "lost": {
-      if (job.cancelAsked !== undefined) return { state: "cancelled", reason: job.cancelAsked };
+      if (job.cancelAsked !== undefined) {
+        return end.started
+          ? { state: "cancelled", reason: job.cancelAsked }
+          : { state: "cancelled", reason: job.cancelAsked, unspent: true };
+      }
       // It never started as far as anyone knows: nothing is spent, but next time it is claimed
       // alone and for a free slot, so that its start is certain and a poison job is found out.
       if (!end.started) return { state: "available", marked: true };
@@ -176,6 +181,7 @@ export function applyOutcome(
           ...base,
           ...run,
           state: "cancelled",
+          attempt: outcome.unspent === true ? head.attempt : head.attempt + 1,
           reason: outcome.reason,
           ...(outcome.error === undefined
             ? {}
@@ -186,7 +192,14 @@ export function applyOutcome(
       );
     case "dead":
       return ended(
-        { ...base, ...run, state: "dead", error: outcome.error, failures: head.failures + 1 },
+        {
+          ...base,
+          ...run,
+          state: "dead",
+          attempt: head.attempt + 1,
+          error: outcome.error,
+          failures: head.failures + 1,
+        },
         retention.deadMs,
         facts.now,
       );
@@ -229,7 +242,6 @@ export function keepsCheckpoint(state: Outcome["state"]): boolean {
 function ended(head: JobHead, keepMs: number | null, now: number): JobHead {
   return {
     ...head,
-    attempt: head.attempt + 1,
     endedAt: now,
     ...(keepMs === null ? {} : { expiresAt: now + keepMs }),
   };

@@ -34,7 +34,10 @@ export const builtIn: Required<JobOptions> = {
 };
 
 /** A job to store, all but its payload. */
-export type ResolvedOptions = Omit<JobSpec, "payload"> & { readonly priority: number; readonly later?: Later };
+export type ResolvedOptions = Omit<JobSpec, "payload"> & {
+  readonly priority: number;
+  readonly later?: Later;
+};
 
 /**
  * The four levels made one: call > definition (its functions asked) > defaults of `connect` > built-in.
@@ -88,7 +91,11 @@ export function checkDefinition(definition: AnyJobDefinition, hasHandlerAlready 
     );
   }
   if ("run" in definition && typeof definition.run !== "function") {
-    throw new InvalidOptionError("run", definition.run, "Use a function, or leave it out and bind one with implement().");
+    throw new InvalidOptionError(
+      "run",
+      definition.run,
+      "Use a function, or leave it out and bind one with implement().",
+    );
   }
   checkSchema(definition.schema);
   levelOf(definition.options, DEFINITION_ONLY, COMPUTABLE);
@@ -99,11 +106,18 @@ export type Validation =
   | { readonly ok: true; readonly payload: unknown }
   | { readonly ok: false; readonly issues: readonly PayloadIssue[] };
 
+/** Whether the schema is `json<T>()`, which promises a type and checks nothing. */
+export function isUnchecked(definition: AnyJobDefinition): boolean {
+  return definition.schema["~standard"].vendor === "jobwright";
+}
+
 /** Ask the definition's schema. A promise only where the schema is asynchronous; never throws. */
-export function validatePayload(definition: AnyJobDefinition, value: unknown): Validation | Promise<Validation> {
+export function validatePayload(
+  definition: AnyJobDefinition,
+  value: unknown,
+): Validation | Promise<Validation> {
+  if (isUnchecked(definition)) return { ok: true, payload: value };
   const standard = definition.schema["~standard"];
-  // json<T>() promises a type and checks nothing.
-  if (standard.vendor === "jobwright") return { ok: true, payload: value };
   try {
     const result = standard.validate(value) as SchemaResult<unknown> | PromiseLike<SchemaResult<unknown>>;
     return isThenable(result)
@@ -243,7 +257,9 @@ function makePlan(definition: AnyJobDefinition, defaults: JobOptions): Plan {
   const retention = Object.assign({}, ...levels.map((level) => level.retention)) as Retention;
   return {
     resolved: Object.freeze({ name: definition.name, ...merged, retention: Object.freeze(retention) }),
-    isComputed: [options.queue, options.priority, options.tags].some((option) => typeof option === "function"),
+    isComputed: [options.queue, options.priority, options.tags].some(
+      (option) => typeof option === "function",
+    ),
   };
 }
 
@@ -252,7 +268,8 @@ function makePlan(definition: AnyJobDefinition, defaults: JobOptions): Plan {
 function checkPriority(value: unknown, option: string): number {
   const { priorityMin: min, priorityMax: max } = limits;
   // Adding 0 makes −0 the 0 that it comes back as.
-  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return (value as number) + 0;
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max)
+    return (value as number) + 0;
   throw new InvalidOptionError(option, value, `Use an integer from ${min} to ${max}; lower runs first.`);
 }
 
@@ -280,7 +297,9 @@ function checkTags(value: unknown, option: string): readonly string[] {
   if (!Array.isArray(value) || value.length > limits.tags) {
     throw new InvalidOptionError(option, value, `Use an array of at most ${limits.tags} words.`);
   }
-  return Object.freeze([...new Set(Array.from(value, (tag: unknown) => checkName(tag, `a tag of ${option}`)))]);
+  return Object.freeze([
+    ...new Set(Array.from(value, (tag: unknown) => checkName(tag, `a tag of ${option}`))),
+  ]);
 }
 
 // ── Schemas ──────────────────────────────────────────────────────────────────

@@ -19,7 +19,11 @@ export function payloadText(job: string, value: unknown): string {
     case "unfit":
       throw new InvalidPayloadError(job, [made.problem]);
     case "large":
-      throw new PayloadTooLargeError(`The payload of "${job}"${counted(made)}`, made.bytes, limits.payloadBytes);
+      throw new PayloadTooLargeError(
+        `The payload of "${job}"${counted(made)}`,
+        made.bytes,
+        limits.payloadBytes,
+      );
   }
 }
 
@@ -69,7 +73,10 @@ export type JsonText =
   | { readonly kind: "large"; readonly bytes: number; readonly complete: boolean };
 
 /** A value as JSON text, or why not. Never throws, whatever getters and proxies do. */
-export function toJsonText(value: unknown, limit: { readonly bytes: number; readonly depth: number }): JsonText {
+export function toJsonText(
+  value: unknown,
+  limit: { readonly bytes: number; readonly depth: number },
+): JsonText {
   const writer = new JsonWriter(limit.depth, limit.bytes * COUNTED_BEYOND_LIMIT);
   const text = writer.write(value, 1);
   if (text === undefined) {
@@ -148,7 +155,8 @@ class JsonWriter {
   #array(array: readonly unknown[], depth: number): string | undefined {
     let index = 0;
     try {
-      if (!isPlainArray(array)) return this.#refuse(`${classOf(array)} comes back as a plain array. Pass [...array].`);
+      if (!isPlainArray(array))
+        return this.#refuse(`${classOf(array)} comes back as a plain array. Pass [...array].`);
       const { length } = array;
       let text = "[";
       for (; index < length; index++) {
@@ -261,7 +269,8 @@ function adviceFor(object: object): string {
 
 function classOf(object: object): string {
   const { constructor } = object;
-  const isNamed = typeof constructor === "function" && constructor !== Object && typeof constructor.name === "string";
+  const isNamed =
+    typeof constructor === "function" && constructor !== Object && typeof constructor.name === "string";
   return isNamed && constructor.name !== ""
     ? `An instance of ${constructor.name.slice(0, 100)}`
     : "An object with a prototype of its own";
