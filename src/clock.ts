@@ -13,6 +13,7 @@ export interface Clock {
   at(at: number, fire: () => void, keepAlive?: boolean): Timer;
 }
 
+/** A pending call of `Clock.at`. */
 export interface Timer {
   cancel(): void;
 }

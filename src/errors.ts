@@ -3,6 +3,8 @@
  * A test keeps `docs/errors.md` equal to this file.
  */
 
+import { show } from "./show.ts";
+
 /** The base of all errors of jobwright. */
 export abstract class JobwrightError extends Error {
   abstract readonly code: string;
@@ -250,19 +252,6 @@ export class StorageVersionError extends JobwrightError {
 /** The store's content is damaged. */
 export class StorageCorruptedError extends JobwrightError {
   readonly code = "JOBWRIGHT_STORAGE_CORRUPTED";
-}
-
-/** A value as an error message quotes it: short, never throwing, strings in quotes. */
-export function show(value: unknown): string {
-  if (typeof value === "string") {
-    const quoted = JSON.stringify(value);
-    return quoted.length > 120 ? `${quoted.slice(0, 117)}…"` : quoted;
-  }
-  if (typeof value === "bigint") return `${value}n`;
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? "an Invalid Date" : value.toISOString();
-  if (typeof value === "function") return "a function";
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return String(value);
 }
 
 function showPath(path: readonly (string | number)[]): string {

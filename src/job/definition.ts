@@ -32,6 +32,7 @@ export interface JobOptions {
   readonly tags?: readonly string[];
 }
 
+/** How long a finished job is kept, by how it ended. */
 export interface RetentionOptions {
   /** @default "1d" */
   readonly completed?: Duration;
@@ -71,10 +72,13 @@ export interface JobDefinition<
 // oxlint-disable-next-line typescript/no-explicit-any -- variance: a list holds definitions of all types
 export type AnyJobDefinition = JobDefinition<string, any, any, any, any>;
 
+/** What `enqueue` takes for a definition. */
 export type InputOf<D> = D extends JobDefinition<string, infer Input, infer _P, infer _R, infer _S> ? Input : never;
 /** What the handler gets: the schema's output. */
 export type PayloadOf<D> = D extends JobDefinition<string, infer _I, infer Payload, infer _R, infer _S> ? Payload : never;
+/** What a definition's `run` returns, as `result()` answers it. */
 export type ResultOf<D> = D extends JobDefinition<string, infer _I, infer _P, infer Result, infer _S> ? Result : never;
+/** What a definition's handler needs as `ctx.state`. */
 export type StateOf<D> = D extends JobDefinition<string, infer _I, infer _P, infer _R, infer State> ? State : never;
 
 /** A result as it comes back through JSON: what a handler returned, less the directives. */

@@ -12,6 +12,7 @@ export const JOB_STATES = [
   "cancelled",
   "dead",
 ] as const;
+/** Where a job stands in its life. */
 export type JobState = (typeof JOB_STATES)[number];
 
 export const FINAL_STATES = ["completed", "cancelled", "dead"] as const;

@@ -1,5 +1,6 @@
 import { type Duration, toMs, toMsOrNull } from "../duration.ts";
-import { InvalidOptionError, type PayloadIssue, show } from "../errors.ts";
+import { InvalidOptionError, type PayloadIssue } from "../errors.ts";
+import { show } from "../show.ts";
 import { checkBackoff, exponential } from "./backoff.ts";
 import type { AnyJobDefinition, JobOptions, RetentionOptions } from "./definition.ts";
 import { serializeError } from "./error.ts";

@@ -127,11 +127,13 @@ export interface NewJob extends JobSpec {
   readonly later?: Later;
 }
 
+/** What became of one job of a stored group. */
 export type EnqueueResult =
   | { readonly status: "created"; readonly id: JobId }
   /** A job with this caller-given id and the same payload is stored already. */
   | { readonly status: "existing"; readonly id: JobId };
 
+/** What became of a group: stored whole, in order, or refused whole. */
 export type GroupResult =
   | { readonly ok: true; readonly jobs: readonly EnqueueResult[] }
   /** Nothing of the group was stored, because of its job at `index`. */
@@ -155,6 +157,7 @@ export interface Lease {
   readonly token: string;
 }
 
+/** What a process asks for in one claim. */
 export interface ClaimRequest {
   readonly processId: ProcessId;
   readonly token: string;
@@ -164,6 +167,7 @@ export interface ClaimRequest {
   readonly starts: readonly Lease[];
 }
 
+/** What it asks for from one queue. */
 export interface QueueRequest {
   readonly queue: string;
   readonly names: readonly string[];
@@ -173,6 +177,7 @@ export interface QueueRequest {
   readonly readAhead: number;
 }
 
+/** A job in the hands of a process, with its lease. */
 export interface ClaimedJob extends JobSpec {
   readonly id: JobId;
   readonly generation: number;
@@ -188,6 +193,7 @@ export interface ClaimedJob extends JobSpec {
   readonly cancelAsked?: string;
 }
 
+/** The answer to a claim. */
 export interface ClaimResult {
   /** `false`: the process is not registered (any more). It must abort what it runs and register anew. */
   readonly known: boolean;
@@ -204,6 +210,7 @@ export interface Ask {
   readonly reason: string;
 }
 
+/** The end of one run, under the lease it was made with. */
 export interface Settlement {
   readonly lease: Lease;
   readonly outcome: Outcome;
@@ -213,8 +220,10 @@ export interface Settlement {
   readonly enqueue?: readonly NewJob[];
 }
 
+/** Whether the settle counted, or its lease no longer stood. */
 export type SettleResult = "settled" | "stale";
 
+/** What can be saved of a running job. */
 export interface Note {
   /** Checkpoint entries to set, JSON text by key; `null` removes one. Others stay. */
   readonly checkpoint?: Readonly<Record<string, string | null>>;
@@ -222,6 +231,7 @@ export interface Note {
   readonly result?: string;
 }
 
+/** A process as it shows itself. */
 export interface ProcessBeat {
   readonly id: ProcessId;
   /** A stable name given by the operator. */
@@ -237,12 +247,14 @@ export interface ProcessBeat {
   readonly leaving?: boolean;
 }
 
+/** A queue that a process claims from. */
 export interface ServedQueue {
   readonly queue: string;
   readonly names: readonly string[];
   readonly concurrency: number;
 }
 
+/** The answer to a beat. */
 export interface BeatResult {
   /** `false`: others took the process for lost. It must abort what it runs and register anew under a new id. */
   readonly known: boolean;
@@ -250,6 +262,7 @@ export interface BeatResult {
   readonly asks: readonly Ask[];
 }
 
+/** What a watcher wants to hear of. */
 export interface Interest {
   /** Something became available, or was scheduled, in one of these lanes (all names when `names` is absent). */
   readonly available?: readonly { readonly queue: string; readonly names?: readonly string[] }[];
@@ -259,10 +272,12 @@ export interface Interest {
   readonly asked?: ProcessId;
 }
 
+/** Ends a watch. Twice is fine. */
 export type Unwatch = () => void;
 
 // ── Upkeep ───────────────────────────────────────────────────────────────────
 
+/** Who takes over the leases of lost processes, and how many at most. */
 export interface RescueRequest {
   /** A registered process, to which the leases move. */
   readonly processId: ProcessId;
@@ -270,6 +285,7 @@ export interface RescueRequest {
   readonly limit: number;
 }
 
+/** A job taken over from a lost process. */
 export interface RescuedJob extends ClaimedJob {
   readonly lostProcessId: ProcessId;
   /** Whether the lost process is known to have started it. */
@@ -280,6 +296,7 @@ export interface RescuedJob extends ClaimedJob {
 
 // ── Look ─────────────────────────────────────────────────────────────────────
 
+/** A job as the storage knows it: one consistent look. */
 export interface StoredJob extends JobSpec, Omit<JobHead, "state" | "settledBy"> {
   readonly id: JobId;
   readonly state: JobState;
@@ -288,6 +305,7 @@ export interface StoredJob extends JobSpec, Omit<JobHead, "state" | "settledBy">
   readonly processId?: ProcessId;
 }
 
+/** Which page of which jobs to list. */
 export interface ListQuery {
   readonly state: JobState;
   readonly queue?: string;
@@ -299,21 +317,25 @@ export interface ListQuery {
   readonly after?: string;
 }
 
+/** Which jobs to count; all of them when nothing is said. */
 export interface CountQuery {
   readonly state?: JobState;
   readonly queue?: string;
   readonly name?: string;
 }
 
+/** A queue, or one lane of it. */
 export interface LaneTarget {
   readonly queue: string;
   readonly name?: string;
 }
 
+/** Durable settings of a queue or a lane. */
 export interface LaneSettings {
   readonly paused?: boolean;
 }
 
+/** A lane with its counts. */
 export interface LaneInfo {
   readonly queue: string;
   readonly name: string;
@@ -322,6 +344,7 @@ export interface LaneInfo {
   readonly counts: Readonly<Record<JobState, number>>;
 }
 
+/** A process as the storage sees it. */
 export interface ProcessInfo extends Omit<ProcessBeat, "holds" | "starts" | "first" | "leaving"> {
   /** Epoch ms, by the storage's clock. */
   readonly registeredAt: number;

@@ -1,0 +1,96 @@
+/** One part of `src` and what it may import. An entry is a part, or one file for a narrow exception. */
+export interface Part {
+  readonly name: string;
+  /** Its files: folders end in "/". A file belongs to the part with the longest match. */
+  readonly files: readonly string[];
+  readonly imports: readonly string[];
+  /** Further parts of which it may name types, which leave nothing behind at run time. */
+  readonly types?: readonly string[];
+  /** Further parts it may load with `import()`, so that nobody pays for what he does not use. */
+  readonly lazily?: readonly string[];
+  readonly packages?: readonly string[];
+}
+
+/**
+ * Who may import whom, in the order in which a job visits the parts. Everything points towards `job` and
+ * the storage contract. No engine knows another, nothing but `connect` knows an engine, and nothing
+ * knows `testing`.
+ */
+export const PARTS: readonly Part[] = [
+  {
+    name: "base",
+    files: ["errors.ts", "show.ts", "clock.ts", "duration.ts", "logger.ts", "service.ts"],
+    imports: [],
+  },
+  { name: "job", files: ["job/"], imports: ["base"], types: ["worker/context.ts"] },
+  { name: "storage", files: ["storage/"], imports: ["base", "job"] },
+  { name: "memory", files: ["storage/memory/"], imports: ["base", "job", "storage"] },
+  {
+    name: "lmdb",
+    files: ["storage/lmdb/"],
+    imports: ["base", "job", "storage"],
+    packages: ["lmdb", "fs-native-extensions"],
+  },
+  { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage"] },
+  { name: "worker", files: ["worker/"], imports: ["base", "job", "storage", "upkeep"], types: ["jobs"] },
+  {
+    name: "jobs",
+    files: ["jobs.ts", "enqueuer.ts", "handle.ts", "queues.ts", "view.ts", "waiter.ts"],
+    imports: ["base", "job", "storage", "upkeep", "worker"],
+  },
+  { name: "signals", files: ["signals.ts"], imports: ["base"] },
+  {
+    name: "connect",
+    files: ["connect.ts"],
+    imports: ["base", "job", "storage", "jobs"],
+    lazily: ["memory", "lmdb"],
+  },
+  {
+    name: "index",
+    files: ["index.ts"],
+    imports: ["base", "job", "storage", "upkeep", "worker", "jobs", "signals", "connect"],
+  },
+  {
+    name: "testing",
+    files: ["testing/"],
+    imports: [
+      "base",
+      "job",
+      "storage",
+      "memory",
+      "lmdb",
+      "upkeep",
+      "worker",
+      "jobs",
+      "signals",
+      "connect",
+      "index",
+    ],
+  },
+];
+
+/** The part a file belongs to, by its path below `src`; `undefined` for a file nobody has thought of. */
+export function partOf(path: string): Part | undefined {
+  const length = (part: Part): number =>
+    Math.max(-1, ...part.files.filter((file) => owns(file, path)).map((file) => file.length));
+  const [best] = PARTS.toSorted((a, b) => length(b) - length(a));
+  return best !== undefined && length(best) >= 0 ? best : undefined;
+}
+
+function owns(entry: string, path: string): boolean {
+  return entry.endsWith("/") ? path.startsWith(entry) : path === entry;
+}
+
+/** The table as ARCHITECTURE.md prints it. */
+export function importTableMarkdown(): string {
+  const list = (names: readonly string[] = [], quote = ""): string =>
+    names.length === 0 ? "–" : names.map((name) => quote + name + quote).join(", ");
+  return [
+    "| part | files in `src/` | imports | types only | lazily | packages |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...PARTS.map(
+      ({ name, files, imports, types, lazily, packages }) =>
+        `| **${name}** | ${list(files, "`")} | ${list(imports)} | ${list(types)} | ${list(lazily)} | ${list(packages, "`")} |`,
+    ),
+  ].join("\n");
+}
