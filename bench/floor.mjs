@@ -1,0 +1,93 @@
+// The floor: what the bare `lmdb` package does with the same keys and the same transaction size as jobwright's
+// engine writes for the same work. No rules, no fence, no lanes, one process, no gate.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { open } from "lmdb";
+
+const RECORD = Buffer.from(JSON.stringify(["bench", 0, { text: "x".repeat(88) }, 5, 900_000, 1_700_000_000_000]));
+const HEAD = Buffer.from(JSON.stringify(["completed", 0, 0, 1, 1_700_000_000_000, "0123456789abcdef.12"]));
+const LEASE = Buffer.alloc(40);
+
+export function openFloor() {
+  const folder = mkdtempSync(join(tmpdir(), "jobwright-floor-"));
+  const options = { encoding: "binary", keyEncoding: "binary", mapSize: 2 ** 36, overlappingSync: false, maxDbs: 20 };
+  const durable = open({ ...options, path: join(folder, "store") });
+  const volatile = open({ ...options, path: join(folder, "volatile"), noSync: true });
+  const db = (env, name) => env.openDB({ name, encoding: "binary", keyEncoding: "binary" });
+  return {
+    durable,
+    volatile,
+    job: db(durable, "job"),
+    ready: db(durable, "ready"),
+    head: db(durable, "head"),
+    ended: db(durable, "ended"),
+    expiry: db(durable, "expiry"),
+    lease: db(volatile, "lease"),
+    async close() {
+      await durable.close();
+      await volatile.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Enqueue: one record and one ready key a job, synced. */
+export function storeJobs(floor, from, n) {
+  floor.durable.transactionSync(() => {
+    for (let id = from; id < from + n; id += 1) {
+      floor.job.putSync(idKey(id), RECORD);
+      floor.ready.putSync(readyKey(id), EMPTY);
+    }
+  });
+}
+
+/** Claim: read ready keys and records, one lease a job, not synced. */
+export function claimJobs(floor, from, n) {
+  floor.volatile.transactionSync(() => {
+    for (const key of floor.ready.getKeys({ start: readyKey(from), limit: n })) {
+      const id = Number(key.readBigUInt64BE(6));
+      floor.job.getBinary(idKey(id));
+      floor.lease.putSync(idKey(id), LEASE);
+    }
+  });
+}
+
+/** Settle with history: ready key out, head, end and expiry in, synced; then the lease out. */
+export function settleJobs(floor, from, n) {
+  floor.durable.transactionSync(() => {
+    for (let id = from; id < from + n; id += 1) {
+      floor.ready.removeSync(readyKey(id));
+      floor.head.putSync(idKey(id), HEAD);
+      floor.ended.putSync(twoKey(id), EMPTY);
+      floor.expiry.putSync(twoKey(id), EMPTY);
+    }
+  });
+  floor.volatile.transactionSync(() => {
+    for (let id = from; id < from + n; id += 1) floor.lease.removeSync(idKey(id));
+  });
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function idKey(id) {
+  const key = Buffer.allocUnsafe(8);
+  key.writeBigUInt64BE(BigInt(id));
+  return key;
+}
+
+function readyKey(id) {
+  const key = Buffer.allocUnsafe(14);
+  key.writeUInt32BE(1, 0);
+  key.writeUInt16BE(1_000, 4);
+  key.writeBigUInt64BE(BigInt(id), 6);
+  return key;
+}
+
+function twoKey(id) {
+  const key = Buffer.allocUnsafe(17);
+  key[0] = 1;
+  key.writeBigUInt64BE(1_700_000_000_000n, 1);
+  key.writeBigUInt64BE(BigInt(id), 9);
+  return key;
+}

@@ -1,0 +1,117 @@
+import { type Clock, systemClock } from "./clock.ts";
+import { type Duration, toMs } from "./duration.ts";
+import { InvalidOptionError, MissingDependencyError } from "./errors.ts";
+import type { JobOptions } from "./job/definition.ts";
+import { Jobs } from "./jobs.ts";
+import { lineLogger, type Logger } from "./logger.ts";
+import type { Storage } from "./storage/storage.ts";
+
+/** How `Jobs` behave; see docs/options.md. */
+export interface ConnectOptions {
+  /** Options for jobs whose call and definition do not say otherwise. */
+  readonly defaults?: JobOptions;
+  /** The time that scheduling follows; a storage handed in brings its own. @default the machine's */
+  readonly clock?: Clock;
+  /** Anything shaped like `console`. @default warnings and errors as lines on standard error */
+  readonly logger?: Logger;
+  /** How often a worker shows that it lives. @default "5s" */
+  readonly beatEvery?: Duration;
+  /**
+   * Silence after which a process counts as lost and its jobs are rescued by others. Beats go on while
+   * handlers run, so it bounds recovery time, not job length. At least three beats.
+   *
+   * @default "25s"
+   */
+  readonly lostAfter?: Duration;
+  /** Random numbers for jitter, uniform in [0, 1). @default Math.random */
+  readonly random?: () => number;
+}
+
+const KNOWN = ["defaults", "clock", "logger", "beatEvery", "lostAfter", "random"];
+
+let defaultClock: Clock = systemClock;
+
+/** The clock of every later `connect(url)` that names none. For tests of code that connects by itself. */
+export function setDefaultClock(clock: Clock): void {
+  defaultClock = clock;
+}
+
+/**
+ * Open a storage and answer the `Jobs` on it.
+ *
+ * @param target `memory:`, `lmdb:./folder`, or a storage you made
+ * @throws InvalidOptionError for an unknown scheme or bad options, and what the storage's `open` throws
+ *
+ * @example
+ * const jobs = await connect("lmdb:./jobs");
+ */
+export async function connect(target: string | Storage, options: ConnectOptions = {}): Promise<Jobs> {
+  for (const key of Object.keys(options)) {
+    if (!KNOWN.includes(key)) {
+      throw new InvalidOptionError("connect option", key, `Known options: ${KNOWN.join(", ")}.`);
+    }
+  }
+  const lostAfterMs = toMs(options.lostAfter ?? "25s", "lostAfter", { min: 30, max: 86_400_000 });
+  const beatEveryMs = toMs(options.beatEvery ?? Math.min(5_000, lostAfterMs / 5), "beatEvery", { min: 5 });
+  if (lostAfterMs < 3 * beatEveryMs) {
+    throw new InvalidOptionError(
+      "lostAfter",
+      options.lostAfter ?? "25s",
+      `Use at least three times beatEvery (${beatEveryMs} ms): one late beat must not cost a process its jobs.`,
+    );
+  }
+  const storage = typeof target === "string" ? await storageFor(target, options.clock ?? defaultClock) : target;
+  if (typeof target !== "string") {
+    if (typeof target?.exchange !== "function") {
+      throw new InvalidOptionError("connect", target, 'Use a URL like "lmdb:./jobs" or "memory:", or a storage.');
+    }
+    if (options.clock !== undefined && options.clock !== target.clock) {
+      throw new InvalidOptionError("clock", options.clock, "Give the clock to the storage: the two must agree.");
+    }
+  }
+  const jobs = new Jobs({
+    storage,
+    clock: storage.clock,
+    logger: options.logger ?? lineLogger(),
+    random: options.random ?? Math.random,
+    defaults: options.defaults ?? {},
+    beatEveryMs,
+    lostAfterMs,
+  });
+  await storage.open();
+  return jobs;
+}
+
+async function storageFor(url: string, clock: Clock): Promise<Storage> {
+  const scheme = /^([a-z]+):/.exec(url)?.[1];
+  switch (scheme) {
+    case "memory": {
+      const { MemoryStorage } = await import("./storage/memory/index.ts");
+      return new MemoryStorage({ clock });
+    }
+    case "lmdb": {
+      const path = url.slice("lmdb:".length);
+      if (path === "") throw new InvalidOptionError("connect", url, 'Name a folder: "lmdb:./jobs".');
+      const { LmdbStorage } = await needs(url, () => import("./storage/lmdb/index.ts"));
+      return new LmdbStorage({ path, clock });
+    }
+    default:
+      throw new InvalidOptionError("connect", withoutSecrets(url), 'Use "memory:" or "lmdb:./folder".');
+  }
+}
+
+/** An engine whose native packages may be missing: the error names the one that is. */
+async function needs<T>(what: string, load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
+  } catch (error) {
+    const { code, message = "" } = (error ?? {}) as { code?: unknown; message?: string };
+    const missing = /Cannot find package '([^']+)'/.exec(message)?.[1];
+    if (code !== "ERR_MODULE_NOT_FOUND" || missing === undefined) throw error;
+    throw new MissingDependencyError(what, missing, error);
+  }
+}
+
+function withoutSecrets(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, "//…@");
+}

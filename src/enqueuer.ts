@@ -1,0 +1,122 @@
+import {
+  JobwrightError,
+  OverloadedError,
+  StorageClosedError,
+  StorageUnavailableError,
+} from "./errors.ts";
+import { limits } from "./job/limits.ts";
+import type { GroupResult, NewJob, Storage } from "./storage/storage.ts";
+
+/** Jobs and payload bytes in one call to the storage; a larger group goes alone. */
+const BATCH_JOBS = 500;
+const BATCH_BYTES = 4_194_304;
+/** How long a batch is repeated while the storage is unavailable. Real time. */
+const DEADLINE_MS = 30_000;
+const RETRY_MS_FIRST = 20;
+const RETRY_MS_MAX = 1_000;
+
+interface Pending {
+  readonly jobs: readonly NewJob[];
+  readonly bytes: number;
+  readonly resolve: (result: GroupResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Group commit: while one batch is on its way, calls gather for the next. A call alone goes at once, and
+ * everything of one turn of the event loop goes together.
+ */
+export class Enqueuer {
+  readonly #storage: Storage;
+  readonly #random: () => number;
+  #waiting: Pending[] = [];
+  #jobs = 0;
+  #bytes = 0;
+  #flushing: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(storage: Storage, random: () => number) {
+    this.#storage = storage;
+    this.#random = random;
+  }
+
+  /**
+   * Store one group. Resolves when it is durable.
+   *
+   * @throws OverloadedError, StorageUnavailableError, StorageFullError, StorageClosedError
+   */
+  add(jobs: readonly NewJob[]): Promise<GroupResult> {
+    if (this.#closed) return Promise.reject(new StorageClosedError(this.#storage.label));
+    let bytes = 0;
+    for (const { payload } of jobs) bytes += payload.length;
+    if (this.#jobs + jobs.length > limits.pendingEnqueues && this.#jobs > 0) {
+      return Promise.reject(new OverloadedError(`${this.#jobs} enqueues`));
+    }
+    if (this.#bytes + bytes > limits.pendingBytes && this.#bytes > 0) {
+      return Promise.reject(new OverloadedError(`${this.#bytes} bytes of payloads`));
+    }
+    this.#jobs += jobs.length;
+    this.#bytes += bytes;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ jobs, bytes, resolve, reject });
+      this.#flushing ??= Promise.resolve().then(() => this.#flush());
+    });
+  }
+
+  /** Refuse new enqueues and wait for those under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#flushing;
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#take();
+      try {
+        const results = await this.#store(batch.map(({ jobs }) => jobs));
+        batch.forEach(({ resolve }, i) => resolve(results[i] as GroupResult));
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+      for (const { jobs, bytes } of batch) {
+        this.#jobs -= jobs.length;
+        this.#bytes -= bytes;
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  #take(): Pending[] {
+    let jobs = 0;
+    let bytes = 0;
+    let n = 0;
+    for (const pending of this.#waiting) {
+      if (n > 0 && (jobs + pending.jobs.length > BATCH_JOBS || bytes + pending.bytes > BATCH_BYTES)) break;
+      jobs += pending.jobs.length;
+      bytes += pending.bytes;
+      n += 1;
+    }
+    return this.#waiting.splice(0, n);
+  }
+
+  /** The batch id makes repeating safe: what was stored by a call whose answer was lost is not stored again. */
+  async #store(groups: readonly (readonly NewJob[])[]): Promise<GroupResult[]> {
+    const batchId = crypto.randomUUID();
+    const deadline = performance.now() + DEADLINE_MS;
+    for (let retryMs = RETRY_MS_FIRST; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 2)) {
+      try {
+        return await this.#storage.enqueue(groups, batchId);
+      } catch (error) {
+        if (!(error instanceof StorageUnavailableError) || performance.now() + retryMs > deadline) {
+          throw error instanceof JobwrightError ? error : new StorageUnavailableError(textOf(error), { cause: error });
+        }
+        const waitMs = retryMs * (0.5 + 0.5 * this.#random());
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+}
+
+function textOf(error: unknown): string {
+  return `The storage failed: ${error instanceof Error ? error.message : String(error)}`;
+}

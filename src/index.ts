@@ -1,0 +1,47 @@
+// The public face: a short, hand-written list, in the order in which one meets it.
+
+export { connect, type ConnectOptions, setDefaultClock } from "./connect.ts";
+export {
+  type AnyJobDefinition,
+  defineJob,
+  type DefinitionOptions,
+  type Handler,
+  implement,
+  type InputOf,
+  type PayloadOf,
+  type JobDefinition,
+  type JobOptions,
+  type ResultOf,
+  type RetentionOptions,
+} from "./job/definition.ts";
+export { json, type StandardSchema } from "./job/schema.ts";
+export { type Backoff, exponential, fixed, linear } from "./job/backoff.ts";
+export { type Duration } from "./duration.ts";
+
+export {
+  type CancelResult,
+  type EnqueueItem,
+  item,
+  type JobFilter,
+  type Jobs,
+  type PauseTarget,
+} from "./jobs.ts";
+export { type EnqueueOptions } from "./job/options.ts";
+export { type JobHandle } from "./handle.ts";
+export { type Attempt, type Job } from "./view.ts";
+export { type JobError, type JobState } from "./job/job.ts";
+export { type Queue, type QueueName } from "./queues.ts";
+export { type ProcessInfo } from "./storage/storage.ts";
+
+export { type Checkpoint, type JobContext, type RunningJobInfo } from "./worker/context.ts";
+export { cancel, type NoResult, reschedule, RetryAfter, snooze } from "./job/outcome.ts";
+export { type StateFactory, type WorkerOptions, type WorkerSettings } from "./worker/options.ts";
+export { type Worker } from "./worker/worker.ts";
+export { type JobEvent, type WorkerEvents } from "./worker/events.ts";
+export { type Service } from "./service.ts";
+export { stopOnSignals } from "./signals.ts";
+
+export { type Clock, systemClock, type Timer } from "./clock.ts";
+export { lineLogger, type Logger, silentLogger } from "./logger.ts";
+export { limits } from "./job/limits.ts";
+export * from "./errors.ts";

@@ -1,0 +1,140 @@
+import type { Clock } from "../../clock.ts";
+import type { JobId } from "../../job/job.ts";
+import { limits } from "../../job/limits.ts";
+import type { EnqueueResult, GroupResult, NewJob, Refusal } from "../storage.ts";
+import type { DurableTables } from "./environments.ts";
+import { decodeSpec } from "./records.ts";
+import { instantKey, LOWEST_KEY, textKey, wholeKey } from "./keys.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Store } from "./store.ts";
+
+/** Jobs in one transaction, unless a group is larger: more would keep others waiting. */
+export const HOLD_JOBS = 500;
+
+/**
+ * Store groups of jobs. A large batch takes several transactions; each keeps its answers with the batch
+ * id, so that a repetition goes on where the last attempt broke off.
+ */
+export async function enqueue(
+  store: Store,
+  clock: Clock,
+  groups: readonly (readonly NewJob[])[],
+  batchId: string | undefined,
+): Promise<GroupResult[]> {
+  let answers: readonly GroupResult[] = [];
+  do {
+    const before = answers;
+    answers = await store.hold(() => {
+      const batch = batchId === undefined ? undefined : readBatch(store.durable, batchId);
+      const known = batch?.answers ?? (batchId === undefined ? before : []);
+      if (known.length >= groups.length) return known;
+      const slice = sliceFrom(groups, known.length);
+      let all: GroupResult[] = [];
+      const now = clock.now();
+      store.writeDurable(now, (ledger) => {
+        all = [...known, ...slice.map((group) => storeGroup(ledger, group))];
+        if (batchId !== undefined) saveBatch(ledger, batchId, batch?.at, all);
+      });
+      return all;
+    });
+  } while (answers.length < groups.length);
+  return [...answers];
+}
+
+function sliceFrom(groups: readonly (readonly NewJob[])[], start: number): readonly (readonly NewJob[])[] {
+  let jobs = 0;
+  let end = start;
+  while (end < groups.length && (end === start || jobs + (groups[end]?.length ?? 0) <= HOLD_JOBS)) {
+    jobs += groups[end]?.length ?? 0;
+    end++;
+  }
+  return groups.slice(start, end);
+}
+
+function storeGroup(ledger: Ledger, group: readonly NewJob[]): GroupResult {
+  const refused = firstConflict(ledger, group);
+  if (refused !== undefined) return { ok: false, ...refused };
+  return { ok: true, jobs: group.map((job) => ledger.create(job)) };
+}
+
+/** The first job of a group whose given id belongs to another payload, in the store or in the group. */
+function firstConflict(
+  ledger: Ledger,
+  group: readonly NewJob[],
+): { readonly refusal: Refusal; readonly index: number } | undefined {
+  let inGroup: Map<string, string> | undefined;
+  for (const [index, { name, givenId, payload }] of group.entries()) {
+    if (givenId === undefined) continue;
+    const existing = ledger.given(name, givenId);
+    if (existing !== undefined && payloadOf(ledger.tables, existing) !== payload) {
+      return { refusal: { kind: "duplicate-id", existing }, index };
+    }
+    inGroup ??= new Map();
+    const key = JSON.stringify([name, givenId]);
+    const other = inGroup.get(key);
+    // The other one is of this group, so it is not stored either and has no id.
+    if (other !== undefined && other !== payload) {
+      return { refusal: { kind: "duplicate-id", existing: NO_JOB }, index };
+    }
+    inGroup.set(key, payload);
+  }
+  return undefined;
+}
+
+/** Ids begin at 1. */
+const NO_JOB: JobId = 0;
+
+function payloadOf(tables: DurableTables, id: JobId): string | undefined {
+  const text = tables.job.get(wholeKey(id));
+  return text === undefined ? undefined : decodeSpec(text).payload;
+}
+
+// ── Batches ──────────────────────────────────────────────────────────────────
+
+interface Batch {
+  readonly at: number;
+  readonly answers: readonly GroupResult[];
+}
+
+function readBatch(tables: DurableTables, batchId: string): Batch | undefined {
+  const text = tables.batch.get(textKey(batchId));
+  if (text === undefined) return undefined;
+  const [at, groups] = JSON.parse(text) as [number, (number[] | { refusal: Refusal; index: number })[]];
+  return {
+    at,
+    answers: groups.map((group) =>
+      Array.isArray(group) ? { ok: true, jobs: group.map(readAnswer) } : { ok: false, ...group },
+    ),
+  };
+}
+
+function saveBatch(ledger: Ledger, batchId: string, at: number | undefined, answers: readonly GroupResult[]): void {
+  const groups = answers.map((answer) =>
+    answer.ok
+      ? answer.jobs.map(({ status, id }) => (status === "created" ? id : -id))
+      : { refusal: answer.refusal, index: answer.index },
+  );
+  ledger.tables.batch.put(textKey(batchId), JSON.stringify([at ?? ledger.now, groups]));
+  if (at === undefined) ledger.tables.batchAge.put(instantKey(ledger.now, ledger.nextNumber()), batchId);
+}
+
+/** An id, negative when the job existed before. */
+function readAnswer(number: number): EnqueueResult {
+  return number > 0 ? { status: "created", id: number } : { status: "existing", id: -number };
+}
+
+/** Forget batches that are old enough. Inside a durable transaction. */
+export function forgetBatches(ledger: Ledger, limit: number): void {
+  for (const { key, value } of oldBatches(ledger.tables, ledger.now, limit)) {
+    ledger.tables.batch.remove(textKey(value));
+    ledger.tables.batchAge.remove(key);
+  }
+}
+
+export function oldBatches(
+  tables: DurableTables,
+  now: number,
+  limit: number,
+): { readonly key: Uint8Array; readonly value: string }[] {
+  return tables.batchAge.rows(LOWEST_KEY, instantKey(now - limits.batchMemoryMs, Number.MAX_SAFE_INTEGER), limit);
+}

@@ -1,0 +1,1 @@
+export { LmdbStorage, type LmdbStorageOptions } from "./lmdb-storage.ts";

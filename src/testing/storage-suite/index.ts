@@ -1,0 +1,1 @@
+export { type CreateStorage, storageSuite, type StorageSuiteOptions, type SuiteFramework } from "./suite.ts";

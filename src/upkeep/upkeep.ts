@@ -1,0 +1,63 @@
+import { decide, type Outcome } from "../job/lifecycle.ts";
+import type { RescuedJob, Settlement, Storage } from "../storage/storage.ts";
+
+/** Jobs handled in one step: more are left for the next, so that nobody waits long for the storage. */
+const STEP = 500;
+
+export interface UpkeepDeps {
+  readonly storage: Storage;
+  readonly random: () => number;
+  processId(): string;
+  nextToken(): string;
+  /** Take over the settlements of rescued jobs: they are repeated until the storage has answered. */
+  settle(settlements: readonly (Settlement & { job: RescuedJob })[]): void;
+  rescued(job: RescuedJob, outcome: Outcome): void;
+}
+
+/**
+ * What must be done again and again, by every process and at any time: all of it is idempotent, so nobody leads.
+ */
+export class Upkeep {
+  readonly #deps: UpkeepDeps;
+
+  constructor(deps: UpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  /** Due jobs become available. Answers when the next one is due. */
+  async promote(): Promise<{ promoted: number; nextAt: number | undefined }> {
+    const { promoted, nextAt } = await this.#deps.storage.promote(STEP);
+    return { promoted, nextAt };
+  }
+
+  /** Recover the jobs of lost processes. Answers how many. */
+  async rescue(): Promise<number> {
+    const { storage, random } = this.#deps;
+    const jobs = await storage.rescue({
+      processId: this.#deps.processId(),
+      token: this.#deps.nextToken(),
+      limit: STEP,
+    });
+    if (jobs.length === 0) return 0;
+    const settlements = jobs.map((job) => {
+      const end = { kind: "lost", processId: job.lostProcessId, started: job.started } as const;
+      const outcome = decide(job, end, random());
+      this.#deps.rescued(job, outcome);
+      const { id, generation, token } = job;
+      return { job, lease: { id, generation, token }, outcome, startedAt: job.startedAt };
+    });
+    this.#deps.settle(settlements);
+    return jobs.length;
+  }
+
+  /** Remove finished jobs past their retention, step by step, leaving room for other work between. */
+  async prune(): Promise<number> {
+    let pruned = 0;
+    for (;;) {
+      const step = await this.#deps.storage.prune(STEP);
+      pruned += step;
+      if (step < STEP) return pruned;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+}

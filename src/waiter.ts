@@ -1,0 +1,122 @@
+import { ResultTimeoutError, StorageClosedError } from "./errors.ts";
+import { isFinal, type JobId } from "./job/job.ts";
+import type { Storage, StoredJob, Unwatch } from "./storage/storage.ts";
+
+/** Between two looks when no hint comes: short at first, for quick jobs, then longer. Real time. */
+const LOOK_MS_FIRST = 25;
+const LOOK_MS_MAX = 1_000;
+
+interface Waiting {
+  readonly ids: Set<(job: StoredJob | undefined) => void>;
+  readonly unwatch: Unwatch;
+}
+
+/** Waits for jobs to finish: hints make it quick, looks make it sure. One look serves all who wait. */
+export class Waiter {
+  readonly #storage: Storage;
+  readonly #waiting = new Map<JobId, Waiting>();
+  #timer: NodeJS.Timeout | undefined;
+  #lookMs = LOOK_MS_FIRST;
+  #looking = false;
+  #again = false;
+  readonly #failures = new Set<(error: unknown) => void>();
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  /**
+   * The job when it has finished, or `undefined` when the storage does not know it (any more).
+   *
+   * @throws ResultTimeoutError, StorageClosedError, or the signal's reason
+   */
+  finished(id: JobId, timeoutMs: number, signal?: AbortSignal): Promise<StoredJob | undefined> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const cleanUp = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", abort);
+        this.#failures.delete(fail);
+        const waiting = this.#waiting.get(id);
+        if (waiting === undefined) return;
+        waiting.ids.delete(done);
+        if (waiting.ids.size > 0) return;
+        waiting.unwatch();
+        this.#waiting.delete(id);
+        if (this.#waiting.size === 0) this.#rest();
+      };
+      const done = (job: StoredJob | undefined): void => {
+        cleanUp();
+        resolve(job);
+      };
+      const fail = (error: unknown): void => {
+        cleanUp();
+        reject(error as Error);
+      };
+      const abort = (): void => fail(signal?.reason);
+      // A waiter keeps the process alive: an `await` that ends with the process would be silence.
+      const timer = setTimeout(() => fail(new ResultTimeoutError(String(id), timeoutMs)), timeoutMs);
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#failures.add(fail);
+      try {
+        this.#add(id, done);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  }
+
+  /** Nobody can be answered any more. */
+  close(): void {
+    for (const fail of [...this.#failures]) fail(new StorageClosedError(this.#storage.label));
+  }
+
+  #add(id: JobId, done: (job: StoredJob | undefined) => void): void {
+    const known = this.#waiting.get(id);
+    if (known === undefined) {
+      const unwatch = this.#storage.watch({ finished: [id] }, () => void this.#look());
+      this.#waiting.set(id, { ids: new Set([done]), unwatch });
+    } else {
+      known.ids.add(done);
+    }
+    this.#lookMs = LOOK_MS_FIRST;
+    void this.#look();
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) {
+      this.#again = true;
+      return;
+    }
+    this.#looking = true;
+    do {
+      this.#again = false;
+      const ids = [...this.#waiting.keys()];
+      try {
+        for (let i = 0; i < ids.length; i += 500) await this.#lookAt(ids.slice(i, i + 500));
+      } catch (error) {
+        if (error instanceof StorageClosedError) this.close();
+        // Anything else: the next look, or the caller's timeout, will tell.
+      }
+    } while (this.#again);
+    this.#looking = false;
+    this.#rest();
+    if (this.#waiting.size === 0) return;
+    this.#timer = setTimeout(() => void this.#look(), this.#lookMs);
+    this.#lookMs = Math.min(LOOK_MS_MAX, this.#lookMs * 2);
+  }
+
+  async #lookAt(ids: readonly JobId[]): Promise<void> {
+    const jobs = await this.#storage.get(ids);
+    jobs.forEach((job, i) => {
+      if (job !== undefined && !isFinal(job.state)) return;
+      const waiting = this.#waiting.get(ids[i] as JobId);
+      for (const done of [...(waiting?.ids ?? [])]) done(job);
+    });
+  }
+}

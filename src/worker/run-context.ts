@@ -1,0 +1,112 @@
+import type { Clock } from "../clock.ts";
+import { InvalidOptionError, LeaseLostError } from "../errors.ts";
+import { limits } from "../job/limits.ts";
+import { checkName } from "../job/name.ts";
+import { valueText } from "../job/payload.ts";
+import type { Jobs } from "../jobs.ts";
+import type { Logger } from "../logger.ts";
+import type { Note, Storage } from "../storage/storage.ts";
+import type { Checkpoint, JobContext, RunningJobInfo } from "./context.ts";
+import type { Run } from "./run.ts";
+
+/** What all runs of a worker share. */
+export interface RunServices {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly jobs: Jobs;
+  readonly logger: Logger;
+  readonly state: unknown;
+}
+
+/** The handler's view of its run. Everything is made when first looked at. */
+export class RunContext implements JobContext<unknown> {
+  readonly #run: Run;
+  readonly #services: RunServices;
+  #job: RunningJobInfo | undefined;
+
+  constructor(run: Run, services: RunServices) {
+    this.#run = run;
+    this.#services = services;
+  }
+
+  get state(): unknown {
+    return this.#services.state;
+  }
+  get clock(): Clock {
+    return this.#services.clock;
+  }
+  get jobs(): Jobs {
+    return this.#services.jobs;
+  }
+  get signal(): AbortSignal {
+    return this.#run.signal;
+  }
+
+  get job(): RunningJobInfo {
+    const { job } = this.#run;
+    this.#job ??= {
+      id: String(job.id),
+      name: job.name,
+      queue: job.queue,
+      attempt: job.attempt + 1,
+      maxRetries: job.maxRetries ?? Number.POSITIVE_INFINITY,
+      createdAt: new Date(job.createdAt),
+      runAt: new Date(job.runAt),
+      tags: job.tags,
+    };
+    return this.#job;
+  }
+
+  get log(): Logger {
+    const { id, name, attempt } = this.job;
+    const { logger } = this.#services;
+    const about = { job: id, name, attempt };
+    return {
+      debug: (message, details) => logger.debug(message, { ...about, ...details }),
+      info: (message, details) => logger.info(message, { ...about, ...details }),
+      warn: (message, details) => logger.warn(message, { ...about, ...details }),
+      error: (message, details) => logger.error(message, { ...about, ...details }),
+    };
+  }
+
+  get checkpoint(): Checkpoint {
+    const run = this.#run;
+    run.checkpoint ??= new Map(Object.entries(run.job.checkpoint ?? {}));
+    const entries = run.checkpoint;
+    return {
+      get: <T>(key: string) => {
+        const text = entries.get(key);
+        return text === undefined ? undefined : (JSON.parse(text) as T);
+      },
+      set: async (key, value) => {
+        checkName(key, "checkpoint key");
+        if (value === undefined) {
+          throw new InvalidOptionError(`checkpoint "${key}"`, value, "Use remove() to take an entry away.");
+        }
+        const text = valueText(`Checkpoint "${key}"`, value, limits.checkpointBytes);
+        await this.#note({ checkpoint: { [key]: text } });
+        entries.set(key, text);
+      },
+      remove: async (key) => {
+        checkName(key, "checkpoint key");
+        await this.#note({ checkpoint: { [key]: null } });
+        entries.delete(key);
+      },
+    };
+  }
+
+  async setResult(value: unknown): Promise<void> {
+    if (value === undefined) {
+      throw new InvalidOptionError("setResult", value, "Use a JSON value; null stands for none.");
+    }
+    await this.#note({ result: valueText("The result", value, limits.resultBytes) });
+  }
+
+  async #note(note: Note): Promise<void> {
+    const saved = await this.#services.storage.note(this.#run.lease, note);
+    if (saved === "saved") return;
+    const lost = new LeaseLostError(this.#run.id);
+    this.#run.abort(lost);
+    throw lost;
+  }
+}
