@@ -2,15 +2,13 @@
 // Method: one suite for all, which is also what authors of other engines run. What only one engine can
 // do, or can get wrong (files, bounds, speed), is tested beside that engine.
 import { describe, expect, it } from "vitest";
-import { MemoryStorage } from "../src/storage/memory/index.ts";
-import { type CreateStorage, storageSuite } from "../src/testing/storage-suite/index.ts";
+import { storageSuite } from "../src/testing/storage-suite/index.ts";
 import { storageSuiteSize } from "../src/testing/storage-suite/suite.ts";
+import { storages } from "./support/storages.ts";
 
-const ENGINES: readonly (readonly [label: string, create: CreateStorage])[] = [
-  ["memory", (time) => new MemoryStorage(time)],
-];
-
-for (const [label, create] of ENGINES) storageSuite(label, create, { describe, it });
+for (const { label, create, cleanup } of storages) {
+  storageSuite(label, create, { describe, it }, { cleanUp: cleanup });
+}
 
 describe("the suite itself", () => {
   it("is large enough to mean something", () => {

@@ -147,7 +147,7 @@ export function applyOutcome(
 ): JobHead {
   // By far the most frequent end, and on the hot path: built without copying what is dropped anyway.
   if (outcome.state === "completed") return completed(head, retention, outcome, facts);
-  const { cancelAsked: _asked, ...base } = head;
+  const base = head.cancelAsked === undefined ? head : withoutAsk(head);
   const run = { settledBy: facts.token, startedAt: facts.startedAt };
   switch (outcome.state) {
     case "available":
@@ -204,6 +204,10 @@ export function applyOutcome(
         facts.now,
       );
   }
+}
+
+function withoutAsk({ cancelAsked: _asked, ...head }: JobHead): JobHead {
+  return head;
 }
 
 /** A success drops what only explained why there was none before. */

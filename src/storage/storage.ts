@@ -34,7 +34,9 @@ export interface Storage {
 
   /**
    * Store jobs. Each group is stored whole or refused whole; groups fail alone. Ids grow in input order.
-   * A batch id that was seen in the last `limits.batchMemoryMs` answers as it did then and stores nothing.
+   * A batch id that was seen in the last `limits.batchMemoryMs` answers as it did then and stores nothing
+   * (an engine may bound how many it remembers). A given id that comes twice in one group with different
+   * payloads is refused at the second, with `existing: 0`. The caller does not change what it handed in.
    */
   enqueue(groups: readonly (readonly NewJob[])[], batchId?: string): Promise<GroupResult[]>;
 
@@ -45,12 +47,15 @@ export interface Storage {
    * across the names of a queue. At most `room + readAhead` jobs a queue. Paused lanes are passed over.
    * A marked job is given only when `room` is left for it, at most one a call, and counts as started
    * with the claim. Jobs scheduled for later are not looked at, due or not: `promote` makes them available.
+   * A claim is no sign of life; starts count while their lease stands. A name asked for twice is served once.
    */
   claim(request: ClaimRequest): Promise<ClaimResult>;
 
   /**
    * Apply outcomes. `stale`: the lease no longer stands and nothing was changed. Repeating a settle
-   * whose answer was lost answers `settled` again and changes nothing.
+   * whose answer was lost answers `settled` again and changes nothing, as long as the job is kept and no
+   * other lease has ended a run of it since. A process that is lost but not yet rescued may still settle.
+   * Of `Settlement.enqueue`, a job whose given id exists is not stored; the outcome is applied all the same.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult[]>;
 
@@ -60,7 +65,7 @@ export interface Storage {
     request: ClaimRequest,
   ): Promise<{ settled: SettleResult[]; claimed: ClaimResult }>;
 
-  /** Save something of a running job. */
+  /** Save something of a running job. A stale lease is answered before the note is judged. */
   note(lease: Lease, note: Note): Promise<"saved" | "stale">;
 
   /**
@@ -80,6 +85,8 @@ export interface Storage {
   /**
    * Move leases of lost processes to the caller, who decides and settles each. Lost is who has not beaten
    * for its own `lostAfterMs`, or no longer exists. When nothing is left of a lost process, it is forgotten.
+   * The generation stays, the token changes, asks go with the lease. `lostProcessId`, and the attempt entry
+   * that follows, name the process that claimed the job to run it, also when a rescuer was lost in turn.
    */
   rescue(request: RescueRequest): Promise<RescuedJob[]>;
 
@@ -111,7 +118,7 @@ export interface Storage {
 
   // ── Steer ──────────────────────────────────────────────────────────────────
 
-  /** Apply one change to some jobs, each for itself. */
+  /** Apply one change to some jobs, each for itself. A waiting job that is cancelled loses its checkpoint. */
   change(ids: readonly JobId[], change: Change): Promise<ChangeResult[]>;
 
   /** Settings of a queue (`name` absent) or of one lane; durable, for all processes. */
@@ -290,7 +297,7 @@ export interface RescuedJob extends ClaimedJob {
   readonly lostProcessId: ProcessId;
   /** Whether the lost process is known to have started it. */
   readonly started: boolean;
-  /** When, as far as is known. */
+  /** When its start was first reported; the claim when it was not. */
   readonly startedAt: number;
 }
 
@@ -301,7 +308,7 @@ export interface StoredJob extends JobSpec, Omit<JobHead, "state" | "settledBy">
   readonly id: JobId;
   readonly state: JobState;
   readonly createdAt: number;
-  /** The process that holds it, while it runs. */
+  /** The process that holds it, while it runs; `startedAt` is then still that of the last run that ended. */
   readonly processId?: ProcessId;
 }
 

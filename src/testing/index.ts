@@ -2,3 +2,9 @@
 
 export { TestClock } from "./test-clock.ts";
 export { runUntilIdle } from "./run-until-idle.ts";
+export {
+  type CreateStorage,
+  storageSuite,
+  type StorageSuiteOptions,
+  type SuiteFramework,
+} from "./storage-suite/index.ts";
