@@ -1,9 +1,4 @@
-import {
-  JobwrightError,
-  OverloadedError,
-  StorageClosedError,
-  StorageUnavailableError,
-} from "./errors.ts";
+import { JobwrightError, OverloadedError, StorageClosedError, StorageUnavailableError } from "./errors.ts";
 import { limits } from "./job/limits.ts";
 import type { GroupResult, NewJob, Storage } from "./storage/storage.ts";
 
@@ -108,7 +103,9 @@ export class Enqueuer {
         return await this.#storage.enqueue(groups, batchId);
       } catch (error) {
         if (!(error instanceof StorageUnavailableError) || performance.now() + retryMs > deadline) {
-          throw error instanceof JobwrightError ? error : new StorageUnavailableError(textOf(error), { cause: error });
+          throw error instanceof JobwrightError
+            ? error
+            : new StorageUnavailableError(textOf(error), { cause: error });
         }
         const waitMs = retryMs * (0.5 + 0.5 * this.#random());
         await new Promise((resolve) => setTimeout(resolve, waitMs));

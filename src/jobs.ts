@@ -1,6 +1,12 @@
 import type { Clock } from "./clock.ts";
 import { Enqueuer } from "./enqueuer.ts";
-import { DuplicateIdError, InvalidOptionError, InvalidPayloadError, PayloadTooLargeError, StateError } from "./errors.ts";
+import {
+  DuplicateIdError,
+  InvalidOptionError,
+  InvalidPayloadError,
+  PayloadTooLargeError,
+  StateError,
+} from "./errors.ts";
 import { JobHandle } from "./handle.ts";
 import type { AnyJobDefinition, InputOf, JobOptions, ResultOf, StateOf } from "./job/definition.ts";
 import type { JobState } from "./job/job.ts";
@@ -8,7 +14,13 @@ import { JOB_STATES } from "./job/job.ts";
 import type { Change, ChangeResult } from "./job/lifecycle.ts";
 import { limits } from "./job/limits.ts";
 import { checkName } from "./job/name.ts";
-import { checkDefaults, type EnqueueOptions, isUnchecked, resolveOptions, validatePayload } from "./job/options.ts";
+import {
+  checkDefaults,
+  type EnqueueOptions,
+  isUnchecked,
+  resolveOptions,
+  validatePayload,
+} from "./job/options.ts";
 import { reasonText } from "./job/outcome.ts";
 import { payloadText } from "./job/payload.ts";
 import type { Logger } from "./logger.ts";
@@ -70,11 +82,14 @@ export interface PauseTarget {
 }
 
 /** The payload may be left out where its type allows `undefined`; it is stored as `null` then. */
-type EnqueueArguments<D extends AnyJobDefinition> = undefined extends InputOf<D>
-  ? [payload?: InputOf<D>, options?: EnqueueOptions]
-  : [payload: InputOf<D>, options?: EnqueueOptions];
+type EnqueueArguments<D extends AnyJobDefinition> =
+  undefined extends InputOf<D>
+    ? [payload?: InputOf<D>, options?: EnqueueOptions]
+    : [payload: InputOf<D>, options?: EnqueueOptions];
 
-type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void ? I : never;
+type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void
+  ? I
+  : never;
 /** What `ctx.state` must be for all handlers of a worker at once. */
 export type WorkerState<D extends readonly AnyJobDefinition[]> = UnionToIntersection<StateOf<D[number]>>;
 type WorkerArguments<S> = unknown extends S ? [options?: WorkerOptions<S>] : [options: WorkerOptions<S>];
@@ -136,10 +151,16 @@ export class Jobs implements AsyncDisposable {
   ): Promise<JobHandle[]> {
     const items = itemsOf(first, payloads, options);
     if (items.length > limits.enqueueJobs) {
-      throw new InvalidOptionError("enqueueMany", items.length, `Use at most ${limits.enqueueJobs} jobs a call.`);
+      throw new InvalidOptionError(
+        "enqueueMany",
+        items.length,
+        `Use at most ${limits.enqueueJobs} jobs a call.`,
+      );
     }
     const made = items.map((one) => this.#newJob(one?.definition, one?.payload, one?.options));
-    const jobs: NewJob[] = made.some((job) => job instanceof Promise) ? await Promise.all(made) : (made as NewJob[]);
+    const jobs: NewJob[] = made.some((job) => job instanceof Promise)
+      ? await Promise.all(made)
+      : (made as NewJob[]);
     let bytes = 0;
     for (const { payload } of jobs) bytes += Buffer.byteLength(payload);
     if (bytes > limits.enqueueBytes) throw new PayloadTooLargeError("The batch", bytes, limits.enqueueBytes);
@@ -177,11 +198,17 @@ export class Jobs implements AsyncDisposable {
     if (!result.ok) {
       const { name, givenId } = jobs[result.index] as NewJob;
       if (result.refusal.existing === 0) {
-        throw new InvalidOptionError("id", givenId, `Two jobs "${name}" of this call have it, with different payloads.`);
+        throw new InvalidOptionError(
+          "id",
+          givenId,
+          `Two jobs "${name}" of this call have it, with different payloads.`,
+        );
       }
       throw new DuplicateIdError(name, givenId ?? "", String(result.refusal.existing));
     }
-    return result.jobs.map(({ id, status }) => new JobHandle(String(id), status === "created", this, this.#waiter));
+    return result.jobs.map(
+      ({ id, status }) => new JobHandle(String(id), status === "created", this, this.#waiter),
+    );
   }
 
   // ── Work ───────────────────────────────────────────────────────────────────
@@ -343,7 +370,11 @@ function itemsOf(
     throw new InvalidOptionError("payloads", payloads, "Use an array of payloads, or an array of item(…).");
   }
   if (options !== undefined && "id" in options) {
-    throw new InvalidOptionError("id", options.id, "One id cannot be for many jobs: use item(definition, payload, { id }).");
+    throw new InvalidOptionError(
+      "id",
+      options.id,
+      "One id cannot be for many jobs: use item(definition, payload, { id }).",
+    );
   }
   const definition = first as AnyJobDefinition;
   return payloads.map((payload) => ({ definition, payload, ...(options === undefined ? {} : { options }) }));

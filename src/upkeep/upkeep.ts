@@ -12,6 +12,8 @@ export interface UpkeepDeps {
   /** Take over the settlements of rescued jobs: they are repeated until the storage has answered. */
   settle(settlements: readonly (Settlement & { job: RescuedJob })[]): void;
   rescued(job: RescuedJob, outcome: Outcome): void;
+  /** The call under this token failed, and may have moved leases all the same. */
+  doubtful(token: string): void;
 }
 
 /**
@@ -33,18 +35,22 @@ export class Upkeep {
   /** Recover the jobs of lost processes. Answers how many. */
   async rescue(): Promise<number> {
     const { storage, random } = this.#deps;
-    const jobs = await storage.rescue({
-      processId: this.#deps.processId(),
-      token: this.#deps.nextToken(),
-      limit: STEP,
-    });
+    const processId = this.#deps.processId();
+    const token = this.#deps.nextToken();
+    let jobs: RescuedJob[];
+    try {
+      jobs = await storage.rescue({ processId, token, limit: STEP });
+    } catch (error) {
+      if (processId === this.#deps.processId()) this.#deps.doubtful(token);
+      throw error;
+    }
     if (jobs.length === 0) return 0;
     const settlements = jobs.map((job) => {
       const end = { kind: "lost", processId: job.lostProcessId, started: job.started } as const;
       const outcome = decide(job, end, random());
       this.#deps.rescued(job, outcome);
-      const { id, generation, token } = job;
-      return { job, lease: { id, generation, token }, outcome, startedAt: job.startedAt };
+      const { id, generation } = job;
+      return { job, lease: { id, generation, token: job.token }, outcome, startedAt: job.startedAt };
     });
     this.#deps.settle(settlements);
     return jobs.length;

@@ -58,8 +58,16 @@ export class Heartbeat {
 
   #acknowledged(sentAt: number): void {
     this.#safeUntil = sentAt + this.#deps.lostAfterMs - this.#deps.beatEveryMs;
+    this.#guard();
+  }
+
+  #guard(): void {
     clearTimeout(this.#fenceTimer);
-    this.#fenceTimer = setTimeout(() => void this.isSafe, Math.max(0, this.#safeUntil - performance.now()) + 1);
+    // A timer may fire a little too early: then the process is still safe, and it is set again.
+    this.#fenceTimer = setTimeout(
+      () => this.isSafe && this.#guard(),
+      Math.max(0, this.#safeUntil - performance.now()) + 1,
+    );
     this.#fenceTimer.unref();
   }
 

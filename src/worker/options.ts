@@ -83,18 +83,36 @@ export function planWorker(definitions: readonly AnyJobDefinition[], options: Wo
       throw new InvalidOptionError("worker option", key, `Known options: ${KNOWN.join(", ")}.`);
     }
   }
+  const { state } = options as { readonly state?: unknown };
+  if (state !== undefined && typeof state !== "function") {
+    throw new InvalidOptionError(
+      "state",
+      state,
+      "Use a function that makes it: it is called once at the start.",
+    );
+  }
   const handlers = new Map<string, AnyJobDefinition>();
   for (const definition of definitions as readonly AnyJobDefinition[]) {
+    if (typeof definition?.name !== "string") {
+      throw new InvalidOptionError("definitions", definition, "Use what defineJob() returns.");
+    }
     if (handlers.has(definition.name)) throw new DuplicateJobError(definition.name);
     if (definition.run === undefined) throw new MissingHandlerError(definition.name);
     handlers.set(definition.name, definition);
   }
   const concurrency = slots(options.concurrency ?? 10, "concurrency");
   const maxConcurrency =
-    options.maxConcurrency === undefined ? Number.POSITIVE_INFINITY : slots(options.maxConcurrency, "maxConcurrency");
-  const refillBelow = options.refillBelow === undefined ? maxConcurrency : slots(options.refillBelow, "refillBelow");
+    options.maxConcurrency === undefined
+      ? Number.POSITIVE_INFINITY
+      : slots(options.maxConcurrency, "maxConcurrency");
+  const refillBelow =
+    options.refillBelow === undefined ? maxConcurrency : slots(options.refillBelow, "refillBelow");
   if (refillBelow > maxConcurrency) {
-    throw new InvalidOptionError("refillBelow", refillBelow, `Use at most maxConcurrency, ${maxConcurrency}.`);
+    throw new InvalidOptionError(
+      "refillBelow",
+      refillBelow,
+      `Use at most maxConcurrency, ${maxConcurrency}.`,
+    );
   }
   return {
     handlers,
@@ -140,6 +158,7 @@ function queuesOf(
 }
 
 function slots(value: unknown, option: string): number {
-  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= limits.concurrency) return value;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= limits.concurrency)
+    return value;
   throw new InvalidOptionError(option, value, `Use an integer from 1 to ${limits.concurrency}.`);
 }

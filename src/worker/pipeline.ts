@@ -68,8 +68,10 @@ export class Pipeline {
   #settlements: Pending[] = [];
   /** Settlements on their way: their leases are still held. */
   #inFlight: readonly Pending[] = [];
-  /** The claim under way, or the one whose answer did not come. */
+  /** The claim under way. */
   #request: ClaimRequest | undefined;
+  /** Tokens of calls whose answer did not come, and whether what they leased has to be marked. */
+  readonly #doubts = new Map<string, boolean>();
   #abandon: (() => void) | undefined;
   #filling = false;
   #firstLine = 0;
@@ -95,11 +97,11 @@ export class Pipeline {
 
   /** Nothing runs, waits here, or is on its way to the storage. */
   get isQuiet(): boolean {
-    return this.runs.size === 0 && this.#settlements.length === 0 && this.#inFlight.length === 0 && this.ahead === 0;
+    return this.runs.size === 0 && this.ahead === 0 && !this.hasUnsettled;
   }
 
   get hasUnsettled(): boolean {
-    return this.#settlements.length > 0 || this.#inFlight.length > 0;
+    return this.#settlements.length > 0 || this.#inFlight.length > 0 || this.#doubts.size > 0;
   }
 
   /** Look for work soon: something may have changed. */
@@ -213,11 +215,11 @@ export class Pipeline {
 
   /** One call to the storage, when there is anything to say or to ask. */
   async #exchange(): Promise<boolean> {
+    if (this.#doubts.size > 0 && !(await this.#resolveDoubts())) return true;
     const settlements = this.#settlements.length > 0 ? this.#settlements.splice(0, limits.enqueueJobs) : [];
     const asks = this.#mayAsk();
-    if (settlements.length === 0 && !asks && this.#request === undefined) return false;
-    // A claim whose answer did not come is repeated as it was, so that no lease is held unknowingly.
-    const request = this.#request ?? this.#buildRequest(asks || settlements.length > 0);
+    if (settlements.length === 0 && !asks) return false;
+    const request = this.#buildRequest(asks || settlements.length > 0);
     this.#request = request;
     this.#inFlight = settlements;
     this.#flushSoon = false;
@@ -244,10 +246,62 @@ export class Pipeline {
     } catch (error) {
       // From here on they are found where they wait to be sent again.
       this.#inFlight = [];
+      // A fence has dropped the request: nobody asks any more what the old process holds.
+      if (this.#request !== undefined && request.queues.length > 0) this.#doubts.set(request.token, false);
+      this.#request = undefined;
       await this.#afterFailure(settlements, error);
     }
     this.#checkConditions();
     await this.#breathe();
+    return true;
+  }
+
+  /**
+   * A call failed that may have leased jobs under this token all the same. They would be held unknowingly,
+   * so before the next claim they are looked for and given back.
+   *
+   * @param marked whether they may have been started: then they go back as suspects
+   */
+  doubt(token: string, marked: boolean): void {
+    this.#doubts.set(token, marked);
+    this.kick();
+  }
+
+  /** Answers whether all is known again. */
+  async #resolveDoubts(): Promise<boolean> {
+    const { storage } = this.#host;
+    const doubts = [...this.#doubts];
+    const processId = this.#host.processId();
+    const known = new Set(this.held().holds.map(({ id }) => id));
+    const found: Settlement[] = [];
+    try {
+      let after: string | undefined;
+      do {
+        const page = await storage.list({
+          state: "running",
+          limit: limits.listPage,
+          ...(after === undefined ? {} : { after }),
+        });
+        for (const job of page.jobs) {
+          if (job.processId !== processId || known.has(job.id)) continue;
+          // Under the wrong token the storage answers `stale`, and nothing has happened.
+          for (const [token, marked] of doubts) {
+            const end: RunEnd = marked ? { kind: "lost", processId, started: false } : { kind: "released" };
+            const lease = { id: job.id, generation: job.generation, token };
+            found.push({ lease, outcome: decide(job, end, 0), startedAt: this.#now() });
+          }
+        }
+        after = page.next;
+      } while (after !== undefined);
+      if (found.length > 0) await storage.settle(found);
+    } catch (error) {
+      await this.#host.failed(error, "exchange");
+      return false;
+    }
+    for (const [token] of doubts) this.#doubts.delete(token);
+    // What came back is at its old place, for whoever claims next.
+    for (const line of this.lines.values()) line.drained = false;
+    this.#checkConditions();
     return true;
   }
 
@@ -301,7 +355,12 @@ export class Pipeline {
         queues.push({ ...request, readAhead });
       }
     }
-    return { processId: this.#host.processId(), token: this.#host.nextToken(), queues, starts: this.#starts() };
+    return {
+      processId: this.#host.processId(),
+      token: this.#host.nextToken(),
+      queues,
+      starts: this.#starts(),
+    };
   }
 
   #take(jobs: readonly ClaimedJob[], request: ClaimRequest): void {
@@ -469,6 +528,7 @@ export class Pipeline {
     }
     for (const line of this.lines.values()) line.takeAhead();
     this.#request = undefined;
+    this.#doubts.clear();
     this.#abandon?.();
     this.#checkConditions();
     // What has ended is still worth telling: a settle that comes too late changes nothing.
@@ -504,7 +564,8 @@ export class Pipeline {
     const reasons = new Map(asks.map((ask) => [ask.id, ask]));
     for (const run of this.runs) {
       const ask = reasons.get(run.id);
-      if (ask === undefined || ask.generation !== run.job.generation || run.cancelAsked !== undefined) continue;
+      if (ask === undefined || ask.generation !== run.job.generation || run.cancelAsked !== undefined)
+        continue;
       run.cancelAsked = ask.reason;
       run.abort(new CancelledError(ask.reason));
     }

@@ -58,7 +58,11 @@ export class Reporter {
   rescued(job: ClaimedJob, lostProcessId: string, started: boolean, outcome: Outcome): void {
     const event = eventOf(job);
     this.#emitter.emit("rescued", { ...event, lostProcessId, started });
-    this.#log("warn", event, `was recovered from lost process ${lostProcessId}${started ? "" : " unstarted"}`);
+    this.#log(
+      "warn",
+      event,
+      `was recovered from lost process ${lostProcessId}${started ? "" : " unstarted"}`,
+    );
     if (outcome.state === "dead") this.#dead(event, outcome.error);
   }
 

@@ -127,6 +127,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
         this.#pipeline.add(settlements);
         this.#pipeline.kick();
       },
+      doubtful: (token) => this.#pipeline.doubt(token, true),
       rescued: (job, outcome) => this.#reporter.rescued(job, job.lostProcessId, job.started, outcome),
     });
   }
@@ -492,7 +493,9 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     const found = await findNeglect(this.#deps.storage);
     const keys = new Set<string>();
     for (const neglect of found) {
-      const key = JSON.stringify(neglect.kind === "unhandled" ? [neglect.queue, neglect.name] : [neglect.queue]);
+      const key = JSON.stringify(
+        neglect.kind === "unhandled" ? [neglect.queue, neglect.name] : [neglect.queue],
+      );
       keys.add(key);
       if (this.#neglected.has(key)) continue;
       this.#neglected.add(key);
@@ -500,7 +503,9 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
         if (!this.#pipeline.lines.has(neglect.queue)) continue;
         const { queue, name, waiting } = neglect;
         this.emit("unhandled", { queue, name, waiting });
-        this.#deps.logger.warn(`${waiting} jobs named "${name}" wait in queue "${queue}", but no process handles them`);
+        this.#deps.logger.warn(
+          `${waiting} jobs named "${name}" wait in queue "${queue}", but no process handles them`,
+        );
       } else {
         const { queue, waiting } = neglect;
         this.emit("unserved", { queue, waiting });
@@ -542,7 +547,9 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     this.#failing.add(during);
     this.emit("storageError", { error, during, retryInMs });
     const text = serializeError(error).message;
-    this.#deps.logger.error(`the storage failed during ${during}: ${text}; next try in ${Math.round(retryInMs)} ms`);
+    this.#deps.logger.error(
+      `the storage failed during ${during}: ${text}; next try in ${Math.round(retryInMs)} ms`,
+    );
   }
 
   #worked(during: string): void {
@@ -590,10 +597,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   }
 
   #timer(fire: () => void, ms: number, keepAlive = false): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      fire();
-    }, Math.min(ms, TIMEOUT_MS_MAX));
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        fire();
+      },
+      Math.min(ms, TIMEOUT_MS_MAX),
+    );
     if (!keepAlive) timer.unref();
     this.#timers.add(timer);
   }

@@ -22,22 +22,25 @@ export async function enqueue(
   batchId: string | undefined,
 ): Promise<GroupResult[]> {
   let answers: readonly GroupResult[] = [];
+  let isDone = false;
   do {
     const before = answers;
     answers = await store.hold(() => {
       const batch = batchId === undefined ? undefined : readBatch(store.durable, batchId);
       const known = batch?.answers ?? (batchId === undefined ? before : []);
-      if (known.length >= groups.length) return known;
+      // Seen before and finished: the answers of then, whatever is asked now.
+      isDone = batch !== undefined && known.length >= batch.groups;
+      if (isDone || known.length >= groups.length) return known;
       const slice = sliceFrom(groups, known.length);
       let all: GroupResult[] = [];
       const now = clock.now();
       store.writeDurable(now, (ledger) => {
         all = [...known, ...slice.map((group) => storeGroup(ledger, group))];
-        if (batchId !== undefined) saveBatch(ledger, batchId, batch?.at, all);
+        if (batchId !== undefined) saveBatch(ledger, batchId, batch ?? { at: now, groups: groups.length }, all);
       });
       return all;
     });
-  } while (answers.length < groups.length);
+  } while (!isDone && answers.length < groups.length);
   return [...answers];
 }
 
@@ -93,29 +96,37 @@ function payloadOf(tables: DurableTables, id: JobId): string | undefined {
 
 interface Batch {
   readonly at: number;
+  /** How many there were; with fewer answers it was broken off. */
+  readonly groups: number;
   readonly answers: readonly GroupResult[];
 }
 
 function readBatch(tables: DurableTables, batchId: string): Batch | undefined {
   const text = tables.batch.get(textKey(batchId));
   if (text === undefined) return undefined;
-  const [at, groups] = JSON.parse(text) as [number, (number[] | { refusal: Refusal; index: number })[]];
+  const [at, size, groups] = JSON.parse(text) as [number, number, (number[] | { refusal: Refusal; index: number })[]];
   return {
     at,
+    groups: size,
     answers: groups.map((group) =>
       Array.isArray(group) ? { ok: true, jobs: group.map(readAnswer) } : { ok: false, ...group },
     ),
   };
 }
 
-function saveBatch(ledger: Ledger, batchId: string, at: number | undefined, answers: readonly GroupResult[]): void {
-  const groups = answers.map((answer) =>
+function saveBatch(
+  ledger: Ledger,
+  batchId: string,
+  { at, groups, answers: before }: Pick<Batch, "at" | "groups"> & Partial<Batch>,
+  answers: readonly GroupResult[],
+): void {
+  const texts = answers.map((answer) =>
     answer.ok
       ? answer.jobs.map(({ status, id }) => (status === "created" ? id : -id))
       : { refusal: answer.refusal, index: answer.index },
   );
-  ledger.tables.batch.put(textKey(batchId), JSON.stringify([at ?? ledger.now, groups]));
-  if (at === undefined) ledger.tables.batchAge.put(instantKey(ledger.now, ledger.nextNumber()), batchId);
+  ledger.tables.batch.put(textKey(batchId), JSON.stringify([at, groups, texts]));
+  if (before === undefined) ledger.tables.batchAge.put(instantKey(at, ledger.nextNumber()), batchId);
 }
 
 /** An id, negative when the job existed before. */

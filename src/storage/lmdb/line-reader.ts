@@ -4,7 +4,7 @@ import type { Lane } from "./lanes.ts";
 import { readyId } from "./ledger.ts";
 import type { Line } from "./leases.ts";
 import type { Store } from "./store.ts";
-import type { Row } from "./table.ts";
+import type { Row, Table } from "./table.ts";
 
 /** A claimable job, as far as its row in line tells. */
 export interface ReadyJob {
@@ -77,7 +77,7 @@ export class LineReader {
   }
 
   #readReady({ priority, seq }: { readonly priority: number; readonly seq: number }): void {
-    const rows = this.#rows(this.#store.durable.ready.rows.bind(this.#store.durable.ready), priority, seq);
+    const rows = this.#rows(this.#store.durable.ready, priority, seq);
     this.#ready = [];
     this.#readyAt = 0;
     this.#readyFrom = undefined;
@@ -104,7 +104,7 @@ export class LineReader {
   #readAgain({ priority, seq }: { readonly priority: number; readonly seq: number }): void {
     const { again } = this.#store.volatile;
     const { ready } = this.#store.durable;
-    const rows = this.#rows(again.rows.bind(again), priority, seq);
+    const rows = this.#rows(again, priority, seq);
     this.#again = [];
     this.#againAt = 0;
     this.#againFrom = undefined;
@@ -120,14 +120,14 @@ export class LineReader {
   }
 
   #rows(
-    read: (start: Uint8Array, end: Uint8Array, limit: number) => Row[],
+    table: Table,
     priority: number,
     seq: number,
   ): { readonly list: Row[]; readonly isFull: boolean } {
     const limit = this.#chunk;
     this.#chunk = Math.min(limit * 4, CHUNK_MAX);
     const { id } = this.#lane;
-    const list = read(placeKey(this.kind, id, priority, seq), placeKey(this.kind, id + 1, -0x8000, 0), limit);
+    const list = table.rows(placeKey(this.kind, id, priority, seq), placeKey(this.kind, id + 1, -0x8000, 0), limit);
     return { list, isFull: list.length === limit };
   }
 }

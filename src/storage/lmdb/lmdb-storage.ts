@@ -38,6 +38,7 @@ import { joinStore } from "./shared.ts";
 import type { Store } from "./store.ts";
 import { promote, prune } from "./upkeep.ts";
 
+/** How an LMDB storage is made. */
 export interface LmdbStorageOptions {
   /** Folder of the store; made if it is missing. On a local disk, and used by processes of one machine only. */
   readonly path: string;
@@ -46,8 +47,11 @@ export interface LmdbStorageOptions {
   /** Milliseconds for beats and rescue; never set back, and the same in all processes. @default the machine's monotonic clock */
   readonly liveness?: () => number;
   /**
-   * Address space for the data, and so the most it can grow to, in bytes; memory and disk are used as the
-   * data need them. At least 1 MiB. @default 64 GiB, or a quarter of the address space if that is limited
+   * Address space reserved for the data, in bytes; memory and disk are used as the data need them. More than
+   * the data will ever need is right: growing beyond it means that every process maps the file anew. At
+   * least 1 MiB.
+   *
+   * @default 64 GiB, or a quarter of the address space if that is limited
    */
   readonly mapBytes?: number;
 }

@@ -28,6 +28,7 @@ export class Store {
   readonly lanes: Lanes = new Lanes();
   readonly watchers: Watchers;
   readonly instances: Instances;
+  readonly #folder: string;
   readonly #gate: Gate;
   #state: DurableState = { seq: 0, changes: 0, numbers: 0 };
   readonly #specs: SpecCache = new Map();
@@ -39,6 +40,7 @@ export class Store {
 
   constructor(folder: string, label: string, gate: Gate, options: EnvironmentOptions) {
     this.label = label;
+    this.#folder = folder;
     this.#gate = gate;
     this.environments = new Environments(folder, options);
     this.watchers = new Watchers(() => void this.#tell());
@@ -64,7 +66,7 @@ export class Store {
       });
     } catch (error) {
       await this.close();
-      throw typedError(error, this.label);
+      throw typedError(error, this.label, this.#folder);
     }
     this.#upkeep = setInterval(() => void this.#lookAfter(), UPKEEP_MS);
     this.#upkeep.unref();
@@ -102,13 +104,13 @@ export class Store {
       try {
         return this.#inside(work);
       } catch (error) {
-        if (!isBroken(error)) throw typedError(error, this.label);
+        if (!isBroken(error)) throw typedError(error, this.label, this.#folder);
       }
       try {
         this.environments.close();
         return this.#inside(work);
       } catch (error) {
-        if (!isBroken(error)) throw typedError(error, this.label);
+        if (!isBroken(error)) throw typedError(error, this.label, this.#folder);
         throw new StorageUnavailableError(`${this.label} could not be opened again: ${(error as Error).message}`, {
           cause: error,
         });
@@ -134,7 +136,7 @@ export class Store {
       try {
         if (this.environments.isOpen && this.#isInStep()) return look();
       } catch (error) {
-        if (!isBroken(error)) throw typedError(error, this.label);
+        if (!isBroken(error)) throw typedError(error, this.label, this.#folder);
         break;
       }
       await turn();

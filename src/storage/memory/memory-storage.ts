@@ -42,6 +42,7 @@ import { listPage } from "./listing.ts";
 import { Processes } from "./processes.ts";
 import { Runs } from "./runs.ts";
 
+/** How a memory storage is made. */
 export interface MemoryStorageOptions {
   /** The time that scheduling follows. @default the machine's */
   readonly clock?: Clock;

@@ -63,6 +63,7 @@ export interface SuiteFramework {
   };
 }
 
+/** How the suite treats an engine. */
 export interface StorageSuiteOptions {
   /** Cases that this engine cannot pass, `"section: case"`, each with the reason, which is shown. */
   readonly skip?: Readonly<Record<string, string>>;
