@@ -5,6 +5,7 @@
 //
 // Both sizes repeat with JOBWRIGHT_SEED; a failure prints the command that runs the failing sequence alone.
 
+import { LmdbStorage } from "../src/storage/lmdb/index.ts";
 import { MemoryStorage } from "../src/storage/memory/index.ts";
 import { concurrentRun } from "./model/concurrent.ts";
 import type { MakeStorage } from "./model/pair.ts";
@@ -15,3 +16,8 @@ const memory: MakeStorage = ({ clock, liveness }) => new MemoryStorage({ clock, 
 
 modelRun("memory", memory, { sequences: size(100, 2_000), commands: 60, reopen: false });
 concurrentRun("memory", memory, { runs: size(50, 500) });
+
+// The engine on disk is closed and opened again in between.
+const lmdb: MakeStorage = (time, folder) => new LmdbStorage({ ...time, path: folder() });
+modelRun("lmdb", lmdb, { sequences: size(25, 500), commands: 60, reopen: true });
+concurrentRun("lmdb", lmdb, { runs: size(10, 100) });

@@ -34,7 +34,7 @@ export interface Storage {
 
   /**
    * Store jobs. Each group is stored whole or refused whole; groups fail alone. Ids grow in input order.
-   * A batch id that was seen in the last `limits.batchMemoryMs` answers as it did then and stores nothing
+   * A batch id is for one call and its repetitions. One that was seen in the last `limits.batchMemoryMs` answers as it did then and stores nothing
    * (an engine may bound how many it remembers). A given id that comes twice in one group with different
    * payloads is refused at the second, with `existing: 0`. The caller does not change what it handed in.
    */
@@ -52,9 +52,9 @@ export interface Storage {
   claim(request: ClaimRequest): Promise<ClaimResult>;
 
   /**
-   * Apply outcomes. `stale`: the lease no longer stands and nothing was changed. Repeating a settle
+   * Apply outcomes. A job that is not to be kept (retention 0) is gone with its settle. `stale`: the lease no longer stands and nothing was changed. Repeating a settle
    * whose answer was lost answers `settled` again and changes nothing, as long as the job is kept and no
-   * other lease has ended a run of it since. A process that is lost but not yet rescued may still settle.
+   * other lease has ended a run of it since (`stale` or `settled`, when it is not kept). A process that is lost but not yet rescued may still settle.
    * Of `Settlement.enqueue`, a job whose given id exists is not stored; the outcome is applied all the same.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult[]>;

@@ -147,8 +147,10 @@ export class Client {
       shared === undefined
         ? jobs
         : jobs.map((job) => ({ ...job, name: "a", givenId: shared, payload: '"shared"' }));
-    const [answer] = await this.#storage.enqueue([group], batch);
-    this.#ledger.enqueued(this.#name, group, answer, batch, shared);
+    // A call whose answer is slow is repeated as it was, also while the first one is under way.
+    const sent = batch === undefined ? group : this.#ledger.firstOf(batch, group);
+    const [answer] = await this.#storage.enqueue([sent], batch);
+    this.#ledger.enqueued(this.#name, sent, answer, batch, shared);
   }
 
   async #claim(room: number, readAhead: number): Promise<number> {

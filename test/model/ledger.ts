@@ -31,6 +31,7 @@ export class Ledger {
   /** Acknowledged jobs, by what tells them apart: each must be stored once. */
   readonly #stored: Map<string, JobId> = new Map();
   readonly #batches: Map<string, { clients: Set<string>; answer: string }> = new Map();
+  readonly #groups: Map<string, readonly NewJob[]> = new Map();
   readonly #given: Map<string, { clients: Set<string>; id: JobId }> = new Map();
   readonly #cancelled: Set<JobId> = new Set();
   #jobs = 0;
@@ -62,6 +63,13 @@ export class Ledger {
     return ids[n % ids.length];
   }
 
+  /** The jobs that a batch id came with first. */
+  firstOf(batch: string, group: readonly NewJob[]): readonly NewJob[] {
+    const first = this.#groups.get(batch) ?? group;
+    this.#groups.set(batch, first);
+    return first;
+  }
+
   enqueued(
     client: string,
     group: readonly NewJob[],
@@ -87,11 +95,8 @@ export class Ledger {
       for (const job of answer.jobs) assert.equal(job.id, known.id, `Given id ${given} belongs to one job.`);
       this.coverage.see("enqueue: given id used by two clients", known.clients.size > 1);
     }
-    // Which of the groups that shared a batch id is stored shows in the end: see check().
-    if (batch === undefined && given === undefined) {
-      for (const [at, job] of group.entries()) this.#stored.set(job.payload, answer.jobs[at]?.id ?? 0);
-    } else {
-      for (const job of answer.jobs) this.#stored.set(`id ${job.id}`, job.id);
+    for (const [at, job] of group.entries()) {
+      this.#stored.set(job.givenId ?? job.payload, answer.jobs[at]?.id ?? 0);
     }
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { JobId } from "../../src/job/job.ts";
-import type { Lease, Storage } from "../../src/storage/storage.ts";
+import type { Lease, NewJob, Storage } from "../../src/storage/storage.ts";
 import type { TestClock } from "../../src/testing/test-clock.ts";
 import type { Coverage, ModelEvent } from "./coverage.ts";
 import type { Model } from "./model.ts";
@@ -39,6 +39,7 @@ export class Pair {
   readonly givenOf: Map<JobId, string> = new Map();
   /** Batch ids that were forgotten for sure. */
   readonly forgotten: Set<string> = new Set();
+  readonly batchGroups: Map<string, readonly (readonly NewJob[])[]> = new Map();
   readonly batchNames: Map<number, number> = new Map();
   steps = 0;
   #unique = 0;

@@ -27,9 +27,12 @@ export const enqueueKinds: readonly Kind[] = [
       batch: sometimes(6, fc.constantFrom(0, 0, 1)),
     }),
     async (pair, { groups, batch }) => {
-      // Whether a call that stores nothing at all leaves its batch id behind is of no consequence.
-      const isNamed = batch !== undefined && groups.flat().length > 0;
-      await enqueue(pair, groups, isNamed ? batchId(pair, batch) : undefined);
+      if (batch === undefined) return enqueue(pair, groups);
+      const id = batchId(pair, batch);
+      // A batch id comes again only with the call that it came with first.
+      const first = pair.model.batches.has(id) ? pair.batchGroups.get(id) : undefined;
+      pair.batchGroups.set(id, first ?? groups);
+      return enqueue(pair, first ?? groups, id);
     },
   ),
   /** So many that engines must split what they keep together in one place. */
@@ -55,7 +58,11 @@ export const enqueueKinds: readonly Kind[] = [
 const FLOOD_JOBS_MAX = limits.listPage - 200;
 
 /** Enqueue in both and compare the answers. */
-export async function enqueue(pair: Pair, groups: readonly NewJob[][], batch?: string): Promise<void> {
+export async function enqueue(
+  pair: Pair,
+  groups: readonly (readonly NewJob[])[],
+  batch?: string,
+): Promise<void> {
   const { model, coverage } = pair;
   const isRepeated = batch !== undefined && model.batches.has(batch);
   const expected = model.enqueue(groups, batch);

@@ -26,7 +26,7 @@ export const longLifeKinds: readonly Kind[] = [
   /** A job that saved something ends, is retried by an operator and runs again. */
   kind("secondLife", 8, fc.constantFrom(...ENDS), secondLife),
   /** One job that fails more often than entries are kept: no other command comes that far. */
-  kind("failManyTimes", 2, fc.constant(null), async (pair) => {
+  kind("failManyTimes", 3, fc.constant(null), async (pair) => {
     const processId = `p-long.${pair.unique()}`;
     await register(pair, processId);
     await enqueue(pair, [[{ ...JOB, givenId: `long ${pair.unique()}` }]]);

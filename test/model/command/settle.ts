@@ -5,10 +5,11 @@ import { decide, type Outcome, type RunEnd } from "../../../src/job/lifecycle.ts
 import { limits } from "../../../src/job/limits.ts";
 import type { NewJob, Settlement, SettleResult } from "../../../src/storage/storage.ts";
 import { same } from "../compare.ts";
+import type { Held, ModelJob } from "../model-job.ts";
 import { leaseKey, type Pair } from "../pair.ts";
 import { ask, type ClaimDraft, claimDraft, learnClaim } from "./claim.ts";
 import { type Kind, kind } from "./command.ts";
-import { child, isRescued, later, type LeasePick, leasePick, pickLease, sometimes } from "./draft.ts";
+import { child, heldBy, isRescued, later, type LeasePick, leasePick, pickLease, sometimes } from "./draft.ts";
 
 const error: fc.Arbitrary<JobError> = fc.constantFrom(
   { name: "Error", message: "no" },
@@ -53,7 +54,9 @@ const anyOutcome: fc.Arbitrary<Outcome> = fc.oneof(
   },
   {
     weight: 5,
-    arbitrary: fc.constantFrom(true, true, false).map((marked): Outcome => ({ state: "available", marked })),
+    arbitrary: fc
+      .constantFrom(true, true, true, false)
+      .map((marked): Outcome => ({ state: "available", marked })),
   },
 );
 
@@ -83,7 +86,7 @@ const settleDraft: fc.Arbitrary<SettleDraft> = fc.record({
     { weight: 1, arbitrary: fc.constant("the one before" as const) },
   ),
   outcome: anyOutcome,
-  end: sometimes(5, runEnd),
+  end: sometimes(6, runEnd),
   random: fc.constantFrom(0, 0.25, 0.5, 0.999),
   children: fc.oneof(
     { weight: 4, arbitrary: fc.constant([]) },
@@ -122,6 +125,17 @@ export async function exchange(pair: Pair, list: readonly Settlement[], draft: C
   learnSettle(pair, list, settled);
   await bindChildren(pair);
   learnClaim(pair, asked.model, claimed);
+}
+
+/** What upkeep does with the jobs that it rescued. */
+export async function decideRescued(pair: Pair, processId: string): Promise<void> {
+  const rescued = heldBy(pair, processId).filter(({ lease }) => isRescued(pair.model.find(lease.id)?.held));
+  const list = rescued.map(({ lease }) => {
+    const { head, spec, held } = pair.model.find(lease.id) as ModelJob & { held: Held };
+    const end: RunEnd = { kind: "lost", processId: held.claimedBy, started: held.started };
+    return { lease, outcome: decide({ ...head, ...spec }, end, 0), startedAt: held.claimedAt };
+  });
+  if (list.length > 0) await settle(pair, list);
 }
 
 function settlements(pair: Pair, drafts: readonly SettleDraft[]): Settlement[] {

@@ -7,6 +7,7 @@ import type { Pair } from "../pair.ts";
 import { type Kind, kind } from "./command.ts";
 import { isRescued, learnLease, processOf, processPick, slot } from "./draft.ts";
 import { LOST_AFTER_MS, register } from "./process.ts";
+import { decideRescued } from "./settle.ts";
 
 const BATCH_MEMORY_OVER_MS = limits.batchMemoryMs + 10;
 const smallLimit: fc.Arbitrary<number> = fc.constantFrom(1, 1, 2, 3, 1_000);
@@ -24,12 +25,14 @@ export const upkeepKinds: readonly Kind[] = [
     advance,
   ),
   /** All processes are lost at once, and the first that is back takes over. */
-  kind("restart", 16, fc.record({ slot, limit: smallLimit }), async (pair, { slot: at, limit }) => {
+  kind("restart", 20, fc.record({ slot, limit: smallLimit, decides: fc.boolean() }), async (pair, drawn) => {
+    const { slot: at, limit, decides } = drawn;
     pair.model.live += 2 * Math.max(...LOST_AFTER_MS);
     const id = `p${at}.${pair.unique()}`;
     pair.slots[at] = id;
     await register(pair, id, LOST_AFTER_MS[at]);
     await rescue(pair, id, limit);
+    if (decides) await decideRescued(pair, id);
   }),
   /** A long time passes, and upkeep does all there is to do, now and then in small steps. */
   kind("longPause", 18, smallLimit, async (pair, limit) => {
