@@ -109,6 +109,19 @@ function afterFailure(job: RunningJob, error: JobError, random: number, retryAft
   return { state: "scheduled", later: { delayMs }, attempt: "spent", error };
 }
 
+/**
+ * The outcome that counts when a cancel was asked and the worker had not heard of it when it decided.
+ * Engines ask at every settle, before {@link applyOutcome}: the head they hold is the one that knows.
+ */
+export function heedAsk(head: JobHead, outcome: Outcome): Outcome {
+  const reason = head.cancelAsked;
+  if (reason === undefined || outcome.state === "completed" || outcome.state === "cancelled") return outcome;
+  if (outcome.state === "available") return { state: "cancelled", reason, unspent: true };
+  return outcome.error === undefined
+    ? { state: "cancelled", reason }
+    : { state: "cancelled", reason, error: outcome.error };
+}
+
 /** The head of a job that was just enqueued. */
 export function newHead(priority: number, runAt: number, now: number): JobHead {
   return {

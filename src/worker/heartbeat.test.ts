@@ -53,7 +53,7 @@ describe("Heartbeat", () => {
   });
 
   it("registers with its first beat alone, and shows what it holds with every one", async () => {
-    const { heartbeat, sent, told, beats } = beating(async () => fine);
+    const { heartbeat, sent, told, beats } = beating(async () => fine, { lostAfterMs: 60_000 });
     await heartbeat.start();
     expect(heartbeat.isSafe).toBe(true);
     await beats(4);
@@ -72,11 +72,14 @@ describe("Heartbeat", () => {
   });
 
   it("hands on who is to be cancelled and what is lost", async () => {
-    const { heartbeat, told, beats } = beating(async () => ({
-      known: true,
-      lost: [lease],
-      asks: [{ id: 1, generation: 0, reason: "r" }],
-    }));
+    const { heartbeat, told, beats } = beating(
+      async () => ({
+        known: true,
+        lost: [lease],
+        asks: [{ id: 1, generation: 0, reason: "r" }],
+      }),
+      { lostAfterMs: 60_000 },
+    );
     await heartbeat.start();
     await beats(3);
     expect(told.slice(0, 3)).toEqual(["reported", "lost", "asks"]);
@@ -142,7 +145,9 @@ describe("Heartbeat", () => {
   it("is silent once stopped, also when an answer comes later", async () => {
     let release: () => void = () => undefined;
     const late = new Promise<BeatResult>((resolve) => (release = () => resolve({ ...fine, known: false })));
-    const { heartbeat, told, beats } = beating((n) => (n === 1 ? Promise.resolve(fine) : late));
+    const { heartbeat, told, beats } = beating((n) => (n === 1 ? Promise.resolve(fine) : late), {
+      lostAfterMs: 60_000,
+    });
     await heartbeat.start();
     await beats(2);
     heartbeat.stop();

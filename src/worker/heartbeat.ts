@@ -109,6 +109,8 @@ export class Heartbeat {
         () => reject(new StorageUnavailableError(`The storage did not answer a beat within ${waitMs} ms.`)),
         waitMs,
       );
+      // Only who starts waits for it; a process that has nothing else to do may end.
+      if (what.first !== true) timer.unref();
       beat(what)
         .then(resolve, reject)
         .finally(() => clearTimeout(timer));

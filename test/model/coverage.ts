@@ -78,6 +78,7 @@ export const CONCURRENT_EVENTS = [
   "rescue: lease moved",
   "cancel: waiting job",
   "cancel: running job",
+  "settle: an ask was heeded",
 ] as const;
 export type ConcurrentEvent = (typeof CONCURRENT_EVENTS)[number];
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { isFinal, JOB_STATES, type JobId } from "../../src/job/job.ts";
-import type { ChangeResult } from "../../src/job/lifecycle.ts";
+import { type ChangeResult, heedAsk, newHead } from "../../src/job/lifecycle.ts";
 import { limits } from "../../src/job/limits.ts";
 import type {
   GroupResult,
@@ -34,6 +34,8 @@ export class Ledger {
   readonly #groups: Map<string, readonly NewJob[]> = new Map();
   readonly #given: Map<string, { clients: Set<string>; id: JobId }> = new Map();
   readonly #cancelled: Set<JobId> = new Set();
+  /** Asked while it ran: the run that hears of it ends the job, whatever it ends with. */
+  readonly #asked: Set<JobId> = new Set();
   #jobs = 0;
   #claiming = 0;
   #rescuing = 0;
@@ -137,6 +139,7 @@ export class Ledger {
   }
 
   cancelled(id: JobId, result: ChangeResult | undefined): void {
+    if (result === "asked") this.#asked.add(id);
     if (result === "changed") {
       assert.ok(!this.#cancelled.has(id), `Job ${id} was cancelled twice.`);
       this.#cancelled.add(id);
@@ -200,10 +203,17 @@ export class Ledger {
       const states = new Set(ends.map((outcome) => JSON.stringify(outcome)));
       this.coverage.see("settle: same lease at once with another end", states.size > 1);
       if (states.size > 1) return;
-      const [outcome] = ends;
-      if (outcome === undefined) continue;
+      const [decided] = ends;
+      if (decided === undefined) continue;
+      // A run that was asked to end is the last one: no other end leaves the job waiting.
+      const wasAsked = generation === job.generation && this.#asked.has(job.id);
+      const outcome = wasAsked
+        ? heedAsk({ ...newHead(0, 0, 0), cancelAsked: job.reason ?? "" }, decided)
+        : decided;
+      this.coverage.see("settle: an ask was heeded", outcome !== decided);
       if (outcome.state !== "scheduled" && outcome.state !== "available") finals += 1;
       if ("error" in outcome && outcome.error !== undefined) failures += 1;
+      if (outcome.state === "cancelled" && outcome.unspent === true) continue;
       if (outcome.state === "scheduled" ? outcome.attempt === "spent" : outcome.state !== "available")
         spent += 1;
     }

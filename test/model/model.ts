@@ -102,11 +102,12 @@ export class Model {
 
   settle(settlements: readonly contract.Settlement[]): contract.SettleResult[] {
     return settlements.map((settlement) => {
-      const { lease, outcome, startedAt } = settlement;
+      const { lease, startedAt } = settlement;
       const job = this.find(lease.id);
       if (job !== undefined && this.wasEndedBy(lease)) return "settled";
       if (job?.held === undefined || !this.stands(lease)) return "stale";
       const facts = { token: lease.token, startedAt, now: this.now };
+      const outcome = life.heedAsk(job.head, settlement.outcome);
       const after = life.applyOutcome(job.head, job.spec.retention, outcome, facts);
       if (after.failures > job.head.failures) {
         const entry = life.attemptEntry(job.head, after, job.held.claimedBy, facts);

@@ -63,7 +63,8 @@ function leaveAgain(store: Store, ledger: Ledger, { lane, record }: KeptJob): vo
   if (record.head.state !== "available") return;
   const place = placeOf(lane, record.head, record.seq);
   const { kind, priority, seq } = place;
-  if (store.volatile.again.get(placeKey(kind, lane.id, priority, seq)) !== undefined) ledger.follow.gone.push(place);
+  if (store.volatile.again.get(placeKey(kind, lane.id, priority, seq)) !== undefined)
+    ledger.follow.gone.push(place);
 }
 
 /** Pause and resume. */

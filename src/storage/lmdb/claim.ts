@@ -1,9 +1,9 @@
-import type { Ask, ClaimedJob, ClaimRequest, ClaimResult, Lease, QueueRequest } from "../storage.ts";
+import type { Ask, ClaimedJob, ClaimRequest, ClaimResult, QueueRequest } from "../storage.ts";
 import { claimedJob, type KeptJob, readJob } from "./job.ts";
 import { HIGHEST_KEY, type Kind, LOWEST_KEY, MARKED, PLAIN, placeKey, readInstantKey } from "./keys.ts";
 import type { Lane } from "./lanes.ts";
 import { readCounts } from "./ledger.ts";
-import { type Leases, readAsks, readLine, standing } from "./leases.ts";
+import { type Leases, type Line, readAsks, readLine, recordStarts } from "./leases.ts";
 import { LineReader, type ReadyJob } from "./line-reader.ts";
 import { living } from "./processes.ts";
 import type { Store } from "./store.ts";
@@ -60,7 +60,10 @@ export class Claim {
       store.writeVolatile((leases) => {
         if (firstStep) recordStarts(leases, starts, now);
         for (const place of passed) leases.tables.again.remove(place);
-        for (const { job, ready } of found) this.#lease(leases, job, ready, now);
+        for (const { job, ready, line } of found) {
+          leases.adopt(job.lane.id, line);
+          this.#lease(leases, job, ready, now);
+        }
       });
     }
     for (const { job, index } of found) {
@@ -139,8 +142,9 @@ export class Claim {
     }
     const all: LineReader[] = [];
     const readers: LineReader[] = [];
-    const chunk = Math.ceil(most / Math.max(1, open.size));
-    const addReader = (kind: Kind, lane: Lane, line: ReturnType<typeof readLine>, lowest: number): void => {
+    // One more than the fair share, so that most lanes are read once.
+    const chunk = Math.min(HOLD_CLAIMS, 1 + Math.ceil(most / Math.max(1, open.size)));
+    const addReader = (kind: Kind, lane: Lane, line: Line, lowest: number): void => {
       const reader = new LineReader(this.#store, kind, lane, line, lowest, hasAgain, chunk);
       if (reader.next !== undefined) readers.push(reader);
       all.push(reader);
@@ -164,7 +168,7 @@ export class Claim {
       const ready = reader.next as ReadyJob;
       const job = readJob(durable, lanes, ready.id, ready);
       if (job !== undefined) {
-        found.push({ job, ready });
+        found.push({ job, ready, line: reader.line });
         if (reader.kind === MARKED) mayMark = false;
       }
       reader.advance();
@@ -179,6 +183,8 @@ export class Claim {
 interface Found {
   readonly job: KeptJob;
   readonly ready: ReadyJob;
+  /** As read in this hold. */
+  readonly line: Line;
   /** Of the queue in the request. */
   readonly index: number;
 }
@@ -186,15 +192,6 @@ interface Found {
 const NOTHING_FOUND = { found: [], passed: [] };
 
 const LOWEST_PRIORITY = -0x8000;
-
-/** Note that handlers have started. */
-export function recordStarts(leases: Leases, starts: readonly Lease[], now: number): void {
-  for (const start of starts) {
-    const lease = standing(leases.tables, start);
-    if (lease === undefined || lease.started) continue;
-    leases.replace(start.id, lease, { ...lease, started: true, startedAt: now });
-  }
-}
 
 /** Lanes by what they would give next. */
 class Heap {
@@ -228,7 +225,11 @@ class Heap {
     for (;;) {
       let child = 2 * i + 1;
       if (child >= readers.length) break;
-      if (child + 1 < readers.length && isBefore(readers[child + 1] as LineReader, readers[child] as LineReader)) child++;
+      if (
+        child + 1 < readers.length &&
+        isBefore(readers[child + 1] as LineReader, readers[child] as LineReader)
+      )
+        child++;
       if (!isBefore(readers[child] as LineReader, moving)) break;
       readers[i] = readers[child] as LineReader;
       i = child;

@@ -21,27 +21,26 @@ export async function enqueue(
   groups: readonly (readonly NewJob[])[],
   batchId: string | undefined,
 ): Promise<GroupResult[]> {
-  let answers: readonly GroupResult[] = [];
-  let isDone = false;
-  do {
-    const before = answers;
-    answers = await store.hold(() => {
+  let before: readonly GroupResult[] = [];
+  for (;;) {
+    const { answers, isDone } = await store.hold(() => {
       const batch = batchId === undefined ? undefined : readBatch(store.durable, batchId);
       const known = batch?.answers ?? (batchId === undefined ? before : []);
       // Seen before and finished: the answers of then, whatever is asked now.
-      isDone = batch !== undefined && known.length >= batch.groups;
-      if (isDone || known.length >= groups.length) return known;
+      if (known.length >= (batch?.groups ?? groups.length)) return { answers: known, isDone: true };
       const slice = sliceFrom(groups, known.length);
       let all: GroupResult[] = [];
       const now = clock.now();
       store.writeDurable(now, (ledger) => {
         all = [...known, ...slice.map((group) => storeGroup(ledger, group))];
-        if (batchId !== undefined) saveBatch(ledger, batchId, batch ?? { at: now, groups: groups.length }, all);
+        if (batchId !== undefined)
+          saveBatch(ledger, batchId, batch ?? { at: now, groups: groups.length }, all);
       });
-      return all;
+      return { answers: all, isDone: all.length >= groups.length };
     });
-  } while (!isDone && answers.length < groups.length);
-  return [...answers];
+    if (isDone) return [...answers];
+    before = answers;
+  }
 }
 
 function sliceFrom(groups: readonly (readonly NewJob[])[], start: number): readonly (readonly NewJob[])[] {
@@ -104,7 +103,11 @@ interface Batch {
 function readBatch(tables: DurableTables, batchId: string): Batch | undefined {
   const text = tables.batch.get(textKey(batchId));
   if (text === undefined) return undefined;
-  const [at, size, groups] = JSON.parse(text) as [number, number, (number[] | { refusal: Refusal; index: number })[]];
+  const [at, size, groups] = JSON.parse(text) as [
+    number,
+    number,
+    (number[] | { refusal: Refusal; index: number })[],
+  ];
   return {
     at,
     groups: size,
@@ -147,5 +150,9 @@ export function oldBatches(
   now: number,
   limit: number,
 ): { readonly key: Uint8Array; readonly value: string }[] {
-  return tables.batchAge.rows(LOWEST_KEY, instantKey(now - limits.batchMemoryMs, Number.MAX_SAFE_INTEGER), limit);
+  return tables.batchAge.rows(
+    LOWEST_KEY,
+    instantKey(now - limits.batchMemoryMs, Number.MAX_SAFE_INTEGER),
+    limit,
+  );
 }

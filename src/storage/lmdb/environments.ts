@@ -1,6 +1,7 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { open as openLmdb, type RootDatabase } from "lmdb";
+import { checkIntact, PAGE_BYTES } from "./intact.ts";
 import { Table } from "./table.ts";
 
 /** What must survive everything; a commit is on disk when it returns. */
@@ -139,13 +140,15 @@ export class Environments {
     const stamp = join(this.#folder, "boot");
     const { bootId } = this.#options;
     if (readIfThere(stamp) === bootId) return;
-    for (const name of ["volatile.mdb", "volatile.mdb-lock"]) rmSync(join(this.#folder, name), { force: true });
+    for (const name of ["volatile.mdb", "volatile.mdb-lock"])
+      rmSync(join(this.#folder, name), { force: true });
     writeFileSync(stamp, bootId, { mode: 0o600 });
   }
 }
 
 function openRoot(path: string, mapSize: number, isDurable: boolean): RootDatabase<string, Uint8Array> {
-  return openLmdb<string, Uint8Array>({
+  const isThere = checkIntact(path);
+  const root = openLmdb<string, Uint8Array>({
     path,
     noSubdir: true,
     // Address space only: file and memory stay as small as the data. Growing it later would mean to map
@@ -153,7 +156,7 @@ function openRoot(path: string, mapSize: number, isDurable: boolean): RootDataba
     mapSize,
     maxDbs: 32,
     maxReaders: 2_048,
-    pageSize: 4_096,
+    pageSize: PAGE_BYTES,
     encoding: "string",
     keyEncoding: "binary",
     cache: false,
@@ -162,9 +165,15 @@ function openRoot(path: string, mapSize: number, isDurable: boolean): RootDataba
     overlappingSync: false,
     ...(isDurable ? {} : { noSync: true, noMemInit: true }),
   });
+  // Payloads are nobody else's business, whatever folder they are put in.
+  if (!isThere) chmodSync(path, 0o600);
+  return root;
 }
 
-function tables<N extends string>(root: RootDatabase<string, Uint8Array>, names: readonly N[]): Record<N, Table> {
+function tables<N extends string>(
+  root: RootDatabase<string, Uint8Array>,
+  names: readonly N[],
+): Record<N, Table> {
   const opened = names.map((name) => [
     name,
     new Table(root.openDB<string, Uint8Array>(name, { encoding: "string", keyEncoding: "binary" })),

@@ -27,7 +27,9 @@ export function typedError(error: unknown, label: string, folder?: string): unkn
     );
   }
   if (CORRUPTED.test(text)) {
-    return new StorageCorruptedError(`${label} is damaged: ${text}. Restore it from a backup.`, { cause: error });
+    return new StorageCorruptedError(`${label} is damaged: ${text}. Restore it from a backup.`, {
+      cause: error,
+    });
   }
   if (REFUSED.test(text)) {
     return new StorageRefusedError(`${label} cannot be used: ${text}.`, { cause: error });
@@ -47,8 +49,10 @@ export function typedError(error: unknown, label: string, folder?: string): unkn
 const BROKEN =
   /MDB_PANIC|MDB_PROBLEM|MDB_BAD_TXN|MDB_READERS_FULL|MDB_MAP_RESIZED|MDB_BAD_RSLOT|closed database|has been closed/;
 const FULL = /MDB_MAP_FULL|MDB_DBS_FULL|ENOSPC|EDQUOT|EFBIG|File too large|No space left|Disk quota exceeded/;
-const CORRUPTED = /MDB_CORRUPTED|MDB_PAGE_NOTFOUND|MDB_INVALID|MDB_VERSION_MISMATCH|MDB_PAGE_FULL|MDB_CURSOR_FULL/;
-const REFUSED = /EACCES|EPERM|EROFS|ENOTDIR|ELOOP|Permission denied|Read-only file system|Operation not permitted/;
+const CORRUPTED =
+  /MDB_CORRUPTED|MDB_PAGE_NOTFOUND|MDB_INVALID|MDB_VERSION_MISMATCH|MDB_PAGE_FULL|MDB_CURSOR_FULL/;
+const REFUSED =
+  /EACCES|EPERM|EROFS|ENOTDIR|ELOOP|Permission denied|Read-only file system|Operation not permitted/;
 const NO_MEMORY = /ENOMEM|Cannot allocate memory/;
 const INPUT_OUTPUT = /EIO|Input\/output error|EMFILE|ENFILE|Too many open files|MDB_/;
 

@@ -1,4 +1,13 @@
-import { closeSync, type FSWatcher, mkdirSync, openSync, readlinkSync, rmSync, watch, writeSync } from "node:fs";
+import {
+  closeSync,
+  type FSWatcher,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  watch,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import locks from "fs-native-extensions";
 import { StorageRefusedError } from "../../errors.ts";

@@ -35,7 +35,10 @@ function order(a: readonly number[], b: readonly number[]): number {
   return 0;
 }
 
-function keepsOrder<T extends readonly number[]>(parts: fc.Arbitrary<T>, key: (parts: T) => Uint8Array): void {
+function keepsOrder<T extends readonly number[]>(
+  parts: fc.Arbitrary<T>,
+  key: (parts: T) => Uint8Array,
+): void {
   fc.assert(
     // Half of the pairs differ in one part only: unrelated ones rarely get beyond the first.
     fc.property(parts, parts, fc.nat(3), (a, b, shared) => {
@@ -63,21 +66,31 @@ describe("keys can be read back", () => {
   });
   test("places", () => {
     fc.assert(
-      fc.property(place, ([kind, lane, priority, seq]) =>
-        void expect(readPlace(placeKey(kind, lane, priority, seq))).toEqual({ kind, lane, priority, seq }),
+      fc.property(
+        place,
+        ([kind, lane, priority, seq]) =>
+          void expect(readPlace(placeKey(kind, lane, priority, seq))).toEqual({ kind, lane, priority, seq }),
       ),
     );
   });
   test("instants, also fractions and those before 1970", () => {
     fc.assert(
-      fc.property(instant, whole, (a, b) => void expect(readInstantKey(instantKey(a, b))).toEqual({ instant: a, whole: b })),
+      fc.property(
+        instant,
+        whole,
+        (a, b) => void expect(readInstantKey(instantKey(a, b))).toEqual({ instant: a, whole: b }),
+      ),
     );
     expect(readInstantKey(instantKey(-0, 1)).instant).toBe(0);
   });
   test("ends", () => {
     fc.assert(
-      fc.property(fc.nat(255), instant, whole, (state, endedAt, chunk) =>
-        void expect(readEndedKey(endedKey(state, endedAt, chunk))).toEqual({ state, endedAt, chunk }),
+      fc.property(
+        fc.nat(255),
+        instant,
+        whole,
+        (state, endedAt, chunk) =>
+          void expect(readEndedKey(endedKey(state, endedAt, chunk))).toEqual({ state, endedAt, chunk }),
       ),
     );
   });

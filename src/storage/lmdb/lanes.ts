@@ -37,14 +37,19 @@ export class Lanes {
   /** Read what others added. */
   catchUp(tables: DurableTables, marks: DictionaryMarks): void {
     const known = this.#marks;
-    if (known.lanes === marks.lanes && known.pauses === marks.pauses && known.policies === marks.policies) return;
+    if (known.lanes === marks.lanes && known.pauses === marks.pauses && known.policies === marks.policies)
+      return;
     // Fewer than known: the store was replaced.
     if (known.lanes > marks.lanes || known.policies > marks.policies) this.forget();
     for (const { key, value } of tables.lane.rows(laneKey(this.#marks.lanes + 1), HIGHEST_KEY, LANES_MAX)) {
       const [queue, name] = JSON.parse(value) as [string, string];
       this.#add({ id: readLane(key), queue, name, isPaused: false });
     }
-    for (const { key, value } of tables.policy.rows(laneKey(this.#marks.policies + 1), HIGHEST_KEY, POLICIES_MAX)) {
+    for (const { key, value } of tables.policy.rows(
+      laneKey(this.#marks.policies + 1),
+      HIGHEST_KEY,
+      POLICIES_MAX,
+    )) {
       this.#policies[readLane(key)] = JSON.parse(value) as Policy;
       this.#policyNumbers.set(value, readLane(key));
     }
@@ -126,7 +131,8 @@ export class Lanes {
 
   /** Inside a durable transaction. */
   setPaused(tables: DurableTables, queue: string, name: string | undefined, isPaused: boolean): void {
-    const [key, value] = name === undefined ? [textKey(queue), [queue]] : [textKey(queue, name), [queue, name]];
+    const [key, value] =
+      name === undefined ? [textKey(queue), [queue]] : [textKey(queue, name), [queue, name]];
     if (isPaused) tables.paused.put(key, JSON.stringify(value));
     else tables.paused.remove(key);
     this.#readPauses(tables);
@@ -159,7 +165,9 @@ export class Lanes {
       return lane === undefined ? [] : [lane];
     }
     if (queue !== undefined) return [...(this.#byQueue.get(queue)?.values() ?? [])];
-    return this.#byId.filter((lane) => lane !== undefined && (name === undefined || lane.name === name)) as Lane[];
+    return this.#byId.filter(
+      (lane) => lane !== undefined && (name === undefined || lane.name === name),
+    ) as Lane[];
   }
 
   #add(lane: Lane): void {

@@ -1,7 +1,16 @@
 import type { JobId } from "../../job/job.ts";
 import type { Ask, Lease, ProcessId } from "../storage.ts";
 import type { VolatileTables } from "./environments.ts";
-import { type Kind, laneKey, placeKey, type Place, textGroup, textKey, textWholeKey, wholeKey } from "./keys.ts";
+import {
+  type Kind,
+  laneKey,
+  placeKey,
+  type Place,
+  textGroup,
+  textKey,
+  textWholeKey,
+  wholeKey,
+} from "./keys.ts";
 import { ALL_LANES, type Follow } from "./ledger.ts";
 import { decodeLease, encodeLease, type LeaseRecord } from "./records.ts";
 
@@ -28,7 +37,8 @@ export class Line {
   /** The farthest any line was given out. */
   get farthest(): number {
     let farthest = 0;
-    for (let i = 2; i < this.#cursors.length; i += 3) farthest = Math.max(farthest, this.#cursors[i] as number);
+    for (let i = 2; i < this.#cursors.length; i += 3)
+      farthest = Math.max(farthest, this.#cursors[i] as number);
     return farthest;
   }
 
@@ -130,13 +140,15 @@ export class Leases {
 
   /** A job that is claimable again at a place in line. Ahead of the cursor it is found anyway. */
   giveBack({ kind, lane, priority, seq }: Place): void {
-    if (seq <= this.line(lane).cursor(kind, priority)) this.tables.again.put(placeKey(kind, lane, priority, seq), "");
+    if (seq <= this.line(lane).cursor(kind, priority))
+      this.tables.again.put(placeKey(kind, lane, priority, seq), "");
   }
 
   /** Do what a durable write asks for. */
   follow({ drops, again, gone, asks }: Follow): void {
     for (const [id, lease] of drops) this.drop(id, lease);
-    for (const { kind, lane, priority, seq } of gone) this.tables.again.remove(placeKey(kind, lane, priority, seq));
+    for (const { kind, lane, priority, seq } of gone)
+      this.tables.again.remove(placeKey(kind, lane, priority, seq));
     for (const place of again) this.giveBack(place);
     for (const { id, lease, generation, reason } of asks) this.ask(id, lease, generation, reason);
   }
@@ -148,6 +160,11 @@ export class Leases {
       this.#lines.set(lane, line);
     }
     return line;
+  }
+
+  /** Use what was read of a lane since the gate was passed. */
+  adopt(lane: number, line: Line): void {
+    if (!this.#lines.has(lane)) this.#lines.set(lane, line);
   }
 
   /** How many leases a process holds now. */
@@ -171,5 +188,14 @@ export class Leases {
       if (held > 0) this.tables.held.put(textKey(process), String(held));
       else this.tables.held.remove(textKey(process));
     }
+  }
+}
+
+/** Note that handlers have started. */
+export function recordStarts(leases: Leases, starts: readonly Lease[], now: number): void {
+  for (const start of starts) {
+    const lease = standing(leases.tables, start);
+    if (lease === undefined || lease.started) continue;
+    leases.replace(start.id, lease, { ...lease, started: true, startedAt: now });
   }
 }

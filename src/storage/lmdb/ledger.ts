@@ -46,7 +46,12 @@ export interface Follow {
   readonly again: Place[];
   /** Places of jobs given back that were left otherwise than by a claim. */
   readonly gone: Place[];
-  readonly asks: { readonly id: JobId; readonly lease: LeaseRecord; readonly generation: number; readonly reason: string }[];
+  readonly asks: {
+    readonly id: JobId;
+    readonly lease: LeaseRecord;
+    readonly generation: number;
+    readonly reason: string;
+  }[];
 }
 
 /** Who may want to know what a write did. */
@@ -126,11 +131,12 @@ export class Ledger {
     if (newHead(priority, runAt, now).state === "available") {
       tables.ready.put(placeKey(PLAIN, lane.id, priority, id), "");
       this.#countReady(lane, priority, false, 1);
-      this.news.available.add(lane);
     } else {
       tables.scheduled.put(instantKey(runAt, id), String(lane.id));
       this.#count(lane, "scheduled", 1);
     }
+    // Also of a scheduled job: who sleeps until the next due time has to learn of an earlier one.
+    this.news.available.add(lane);
     return { status: "created", id };
   }
 
@@ -155,7 +161,8 @@ export class Ledger {
       checkpointBytes: job.record.checkpointBytes,
       chunk: 0,
     };
-    if (head.state !== "scheduled" && !keepsCheckpoint(head.state)) record = this.#dropCheckpoint(job.id, record);
+    if (head.state !== "scheduled" && !keepsCheckpoint(head.state))
+      record = this.#dropCheckpoint(job.id, record);
     if (isFinal(head.state)) {
       const kept = this.#finish(job, record);
       if (kept === undefined) return this.#forget(job, record);
@@ -165,6 +172,7 @@ export class Ledger {
     } else {
       this.tables.scheduled.put(instantKey(head.runAt, job.id), String(job.lane.id));
       this.#count(job.lane, "scheduled", 1);
+      this.news.available.add(job.lane);
     }
     this.tables.head.put(wholeKey(job.id), encodeHead(record));
   }
@@ -260,7 +268,12 @@ export class Ledger {
   // ── Chunks of finished jobs ────────────────────────────────────────────────
 
   #leaveChunk(id: JobId, { head, chunk: number }: HeadRecord): void {
-    const chunk = this.#chunkOf(JOB_STATES.indexOf(head.state), head.endedAt as number, number, head.expiresAt);
+    const chunk = this.#chunkOf(
+      JOB_STATES.indexOf(head.state),
+      head.endedAt as number,
+      number,
+      head.expiresAt,
+    );
     const index = chunk.ids.indexOf(id);
     // A gap stays, so that cursors of listings keep their meaning.
     if (index !== -1) chunk.ids[index] = GONE;
@@ -283,7 +296,8 @@ export class Ledger {
     const key = endedKey(state, endedAt, number);
     if (ids.some((id) => id !== GONE)) {
       this.tables.ended.put(key, `[${ids.join()}]`);
-      if (expiresAt !== undefined) this.tables.expiry.put(instantKey(expiresAt, number), `[${state},${endedAt}]`);
+      if (expiresAt !== undefined)
+        this.tables.expiry.put(instantKey(expiresAt, number), `[${state},${endedAt}]`);
     } else {
       this.tables.ended.remove(key);
       if (expiresAt !== undefined) this.tables.expiry.remove(instantKey(expiresAt, number));
@@ -293,7 +307,8 @@ export class Ledger {
   // ── Numbers ────────────────────────────────────────────────────────────────
 
   #nextSeq(): number {
-    if (this.#state.seq >= Number.MAX_SAFE_INTEGER) throw new StorageFullError("The store has given out all of its ids.");
+    if (this.#state.seq >= Number.MAX_SAFE_INTEGER)
+      throw new StorageFullError("The store has given out all of its ids.");
     return ++this.#state.seq;
   }
 

@@ -23,10 +23,10 @@ export interface ReadyJob {
  */
 export class LineReader {
   readonly kind: Kind;
+  readonly line: Line;
   next: ReadyJob | undefined;
   readonly #store: Store;
   readonly #lane: Lane;
-  readonly #line: Line;
   #chunk: number;
 
   /** Rows of `ready` behind the cursors, and where to read on; nothing more behind an absent place. */
@@ -40,11 +40,19 @@ export class LineReader {
   /** Rows of `again` of which the job is not there any more. */
   #passed: Uint8Array[] = [];
 
-  constructor(store: Store, kind: Kind, lane: Lane, line: Line, lowest: number, hasAgain: boolean, chunk: number) {
+  constructor(
+    store: Store,
+    kind: Kind,
+    lane: Lane,
+    line: Line,
+    lowest: number,
+    hasAgain: boolean,
+    chunk: number,
+  ) {
     this.#store = store;
     this.kind = kind;
     this.#lane = lane;
-    this.#line = line;
+    this.line = line;
     this.#chunk = chunk;
     this.#readyFrom = { priority: lowest, seq: line.cursor(kind, lowest) + 1 };
     this.#againFrom = hasAgain ? { priority: lowest, seq: 0 } : undefined;
@@ -72,7 +80,8 @@ export class LineReader {
   }
 
   #peekReady(): ReadyJob | undefined {
-    while (this.#readyAt >= this.#ready.length && this.#readyFrom !== undefined) this.#readReady(this.#readyFrom);
+    while (this.#readyAt >= this.#ready.length && this.#readyFrom !== undefined)
+      this.#readReady(this.#readyFrom);
     return this.#ready[this.#readyAt];
   }
 
@@ -84,7 +93,7 @@ export class LineReader {
     let last = { priority, seq: seq - 1 };
     for (const { key, value } of rows.list) {
       const place = readPlace(key);
-      const cursor = place.priority === last.priority ? 0 : this.#line.cursor(this.kind, place.priority);
+      const cursor = place.priority === last.priority ? 0 : this.line.cursor(this.kind, place.priority);
       if (place.seq <= cursor) {
         // A line of another priority begins here, with jobs that run: go on behind them.
         this.#readyFrom = { priority: place.priority, seq: cursor + 1 };
@@ -97,7 +106,8 @@ export class LineReader {
   }
 
   #peekAgain(): ReadyJob | undefined {
-    while (this.#againAt >= this.#again.length && this.#againFrom !== undefined) this.#readAgain(this.#againFrom);
+    while (this.#againAt >= this.#again.length && this.#againFrom !== undefined)
+      this.#readAgain(this.#againFrom);
     return this.#again[this.#againAt];
   }
 
@@ -119,15 +129,15 @@ export class LineReader {
     if (rows.isFull) this.#againFrom = last;
   }
 
-  #rows(
-    table: Table,
-    priority: number,
-    seq: number,
-  ): { readonly list: Row[]; readonly isFull: boolean } {
+  #rows(table: Table, priority: number, seq: number): { readonly list: Row[]; readonly isFull: boolean } {
     const limit = this.#chunk;
     this.#chunk = Math.min(limit * 4, CHUNK_MAX);
     const { id } = this.#lane;
-    const list = table.rows(placeKey(this.kind, id, priority, seq), placeKey(this.kind, id + 1, -0x8000, 0), limit);
+    const list = table.rows(
+      placeKey(this.kind, id, priority, seq),
+      placeKey(this.kind, id + 1, -0x8000, 0),
+      limit,
+    );
     return { list, isFull: list.length === limit };
   }
 }

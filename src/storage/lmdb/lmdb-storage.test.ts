@@ -10,4 +10,7 @@ let stores = 0;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-storageSuite("lmdb", (time) => new LmdbStorage({ ...time, path: join(folder, String(++stores)) }), { describe, it });
+storageSuite("lmdb", (time) => new LmdbStorage({ ...time, path: join(folder, String(++stores)) }), {
+  describe,
+  it,
+});

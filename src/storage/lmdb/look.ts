@@ -38,7 +38,11 @@ function leaseOf(store: Store, { id, record }: KeptJob): LeaseRecord | undefined
 }
 
 export function attempts(store: Store, id: JobId): AttemptEntry[] {
-  const rows = store.durable.attempt.rows(wholeKey(id), groupEnd(id), limits.attemptsFirst + limits.attemptsLast);
+  const rows = store.durable.attempt.rows(
+    wholeKey(id),
+    groupEnd(id),
+    limits.attemptsFirst + limits.attemptsLast,
+  );
   return rows.map(({ value }) => JSON.parse(value) as AttemptEntry);
 }
 
@@ -47,7 +51,9 @@ export function attempts(store: Store, id: JobId): AttemptEntry[] {
 export function count(store: Store, { state, queue, name }: CountQuery): { n: number; exact: boolean } {
   const states = state === undefined ? JOB_STATES : [state];
   const lanes =
-    queue === undefined && name === undefined ? [ALL_LANES] : store.lanes.select(queue, name).map(({ id }) => id);
+    queue === undefined && name === undefined
+      ? [ALL_LANES]
+      : store.lanes.select(queue, name).map(({ id }) => id);
   let n = 0;
   for (const lane of lanes) {
     const counts = countsOf(store, lane);
@@ -128,24 +134,24 @@ function matches({ lane, spec }: KeptJob, { queue, name, tag }: ListQuery): bool
 function listed(store: Store, query: ListQuery, after: Mark | undefined): Iterable<Listed> {
   switch (query.state) {
     case "scheduled":
-      return scheduled(store, after);
+      return scheduledBehind(store, after);
     case "available":
-      return available(store, query, after);
+      return availableBehind(store, query, after);
     case "running":
-      return running(store, after);
+      return runningBehind(store, after);
     case "blocked":
       return [];
     case "completed":
     case "cancelled":
     case "dead":
-      return ended(store, JOB_STATES.indexOf(query.state), after);
+      return endedBefore(store, JOB_STATES.indexOf(query.state), after);
   }
 }
 
 /** Rows read in one go. */
 const STEP = 256;
 
-function* scheduled({ durable }: Store, after: Mark | undefined): Generator<Listed> {
+function* scheduledBehind({ durable }: Store, after: Mark | undefined): Generator<Listed> {
   let start = after === undefined ? instantKey(-Infinity, 0) : instantKey(after.at, after.place + 1);
   for (;;) {
     const rows = durable.scheduled.rows(start, HIGHEST_KEY, STEP);
@@ -158,7 +164,7 @@ function* scheduled({ durable }: Store, after: Mark | undefined): Generator<List
   }
 }
 
-function* running({ volatile }: Store, after: Mark | undefined): Generator<Listed> {
+function* runningBehind({ volatile }: Store, after: Mark | undefined): Generator<Listed> {
   let start = (after?.place ?? 0) + 1;
   for (;;) {
     const rows = volatile.lease.rows(wholeKey(start), HIGHEST_KEY, STEP);
@@ -172,7 +178,7 @@ function* running({ volatile }: Store, after: Mark | undefined): Generator<Liste
 }
 
 /** Newest end first: chunk by chunk, and each from its end. */
-function* ended({ durable }: Store, state: number, after: Mark | undefined): Generator<Listed> {
+function* endedBefore({ durable }: Store, state: number, after: Mark | undefined): Generator<Listed> {
   const bottom = endedKey(state, -Infinity, 0);
   let below = endedKey(state + 1, -Infinity, 0);
   if (after !== undefined) {
@@ -203,7 +209,7 @@ function* chunk(key: Uint8Array, text: string, before: number): Generator<Listed
 }
 
 /** The lines of the lanes asked for, merged by seq. */
-function* available(store: Store, query: ListQuery, after: Mark | undefined): Generator<Listed> {
+function* availableBehind(store: Store, query: ListQuery, after: Mark | undefined): Generator<Listed> {
   const behind = after?.place ?? 0;
   const lines: AvailableLine[] = [];
   for (const lane of store.lanes.select(query.queue, query.name)) lines.push(...linesOf(store, lane, behind));

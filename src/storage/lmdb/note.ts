@@ -9,7 +9,12 @@ import { encodeEntry } from "./records.ts";
 import type { Store } from "./store.ts";
 
 /** Save something of a running job. */
-export async function note(store: Store, lease: Lease, what: Note, now: () => number): Promise<"saved" | "stale"> {
+export async function note(
+  store: Store,
+  lease: Lease,
+  what: Note,
+  now: () => number,
+): Promise<"saved" | "stale"> {
   return store.hold(() => {
     if (standing(store.volatile, lease) === undefined) return "stale";
     store.writeDurable(now(), (ledger) => {

@@ -132,7 +132,9 @@ export function decodeHead(text: string): HeadRecord {
   };
 }
 
-type FixedLength<T, N extends number, R extends T[] = []> = R["length"] extends N ? R : FixedLength<T, N, [...R, T]>;
+type FixedLength<T, N extends number, R extends T[] = []> = R["length"] extends N
+  ? R
+  : FixedLength<T, N, [...R, T]>;
 
 // ── Small records ────────────────────────────────────────────────────────────
 
@@ -263,6 +265,7 @@ function split(text: string): { readonly header: unknown; readonly body: string 
   if (end !== -1 && (tab === -1 || end < tab)) {
     return { header: JSON.parse(text.slice(0, end)), body: text.slice(end + 1) };
   }
-  if (tab !== -1) return { header: JSON.parse(text.slice(0, tab)), body: JSON.parse(text.slice(tab + 1)) as string };
+  if (tab !== -1)
+    return { header: JSON.parse(text.slice(0, tab)), body: JSON.parse(text.slice(tab + 1)) as string };
   return { header: JSON.parse(text), body: undefined };
 }

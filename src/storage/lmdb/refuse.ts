@@ -1,4 +1,13 @@
-import { accessSync, constants, mkdirSync, readdirSync, realpathSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { StorageRefusedError, StorageVersionError } from "../../errors.ts";
 import type { DurableTables } from "./environments.ts";
@@ -43,7 +52,8 @@ export function prepareFolder(path: string, label: string, typeOf: FileSystemTyp
     // Before anything else, so that a folder that was begun is known as ours.
     if (!entries.includes(MARKER)) writeFileSync(marker, MARKER_TEXT, { mode: 0o600 });
     else accessSync(marker, constants.W_OK);
-    for (const folder of ["locks", "instances"]) mkdirSync(join(real, folder), { recursive: true, mode: 0o700 });
+    for (const folder of ["locks", "instances"])
+      mkdirSync(join(real, folder), { recursive: true, mode: 0o700 });
   } catch (error) {
     throw asRefusal(error, label, path);
   }
@@ -66,7 +76,8 @@ export function checkFormat(tables: DurableTables, label: string, write: (body: 
 
 const FORMAT_KEY = Buffer.from("format");
 const MARKER = "jobwright-store";
-const MARKER_TEXT = "The jobs of jobwright (https://www.npmjs.com/package/jobwright). Do not delete single files.\n";
+const MARKER_TEXT =
+  "The jobs of jobwright (https://www.npmjs.com/package/jobwright). Do not delete single files.\n";
 
 const NETWORK: ReadonlyMap<number, string> = new Map([
   [0x6969, "NFS"],
@@ -94,5 +105,7 @@ function asRefusal(error: unknown, label: string, path: string): unknown {
 }
 
 function notAFolder(label: string, path: string): StorageRefusedError {
-  return new StorageRefusedError(`${label} is not a folder: ${path}. Name a folder; it is made if it is missing.`);
+  return new StorageRefusedError(
+    `${label} is not a folder: ${path}. Name a folder; it is made if it is missing.`,
+  );
 }

@@ -1,4 +1,4 @@
-import { applyOutcome, attemptEntry, type RunFacts } from "../../job/lifecycle.ts";
+import { applyOutcome, attemptEntry, heedAsk, type RunFacts } from "../../job/lifecycle.ts";
 import type { Lease, Settlement, SettleResult } from "../storage.ts";
 import { HOLD_JOBS } from "./enqueue.ts";
 import type { Ledger } from "./ledger.ts";
@@ -57,7 +57,7 @@ function settleSlice(store: Store, settlements: readonly Settlement[], now: numb
 }
 
 function settleOne(store: Store, ledger: Ledger, settlement: Settlement, now: number): SettleResult {
-  const { lease, outcome, startedAt, enqueue } = settlement;
+  const { lease, startedAt, enqueue } = settlement;
   const stands = ledger.follow.drops.has(lease.id) ? undefined : standing(store.volatile, lease);
   if (stands === undefined) return isSettledBefore(store, lease) ? "settled" : "stale";
   const job = ledger.job(lease.id);
@@ -65,9 +65,11 @@ function settleOne(store: Store, ledger: Ledger, settlement: Settlement, now: nu
   if (job === undefined) return "stale";
   const facts: RunFacts = { token: lease.token, startedAt, now };
   const before = job.record.head;
+  const outcome = heedAsk(before, settlement.outcome);
   const after = applyOutcome(before, job.policy.retention, outcome, facts);
   ledger.follow.drops.set(lease.id, stands);
-  if (after.failures > before.failures) ledger.addAttempt(job.id, attemptEntry(before, after, stands.claimedBy, facts));
+  if (after.failures > before.failures)
+    ledger.addAttempt(job.id, attemptEntry(before, after, stands.claimedBy, facts));
   const keepsPlace = outcome.state === "available";
   ledger.move(job, after, { keepsPlace, settledGeneration: lease.generation });
   if (keepsPlace) ledger.follow.again.push(placeOf(job.lane, after, job.record.seq));

@@ -111,9 +111,12 @@ export class Store {
         return this.#inside(work);
       } catch (error) {
         if (!isBroken(error)) throw typedError(error, this.label, this.#folder);
-        throw new StorageUnavailableError(`${this.label} could not be opened again: ${(error as Error).message}`, {
-          cause: error,
-        });
+        throw new StorageUnavailableError(
+          `${this.label} could not be opened again: ${(error as Error).message}`,
+          {
+            cause: error,
+          },
+        );
       }
     });
   }
@@ -247,11 +250,10 @@ export class Store {
   // ── Telling other processes what this one waits for ────────────────────────
 
   async #tell(): Promise<void> {
-    // One at a time and after the current turn: many come together.
+    // One at a time: what comes meanwhile goes together.
     if (this.#isTelling || this.#isClosed) return;
     this.#isTelling = true;
     try {
-      await null;
       while (!this.#isClosed && this.#hasNewWants()) {
         await this.#gate.pass(() => {
           if (!this.environments.isOpen) return;

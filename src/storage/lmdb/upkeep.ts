@@ -41,7 +41,9 @@ function promoteSome(store: Store, limit: number, now: number): number {
 export async function prune(store: Store, limit: number, now: () => number): Promise<number> {
   let pruned = 0;
   while (pruned < limit) {
-    const isWorth = await store.read(() => hasExpired(store, now()) || oldBatches(store.durable, now(), 1).length > 0);
+    const isWorth = await store.read(
+      () => hasExpired(store, now()) || oldBatches(store.durable, now(), 1).length > 0,
+    );
     if (!isWorth) break;
     const most = Math.min(limit - pruned, HOLD_JOBS);
     const { jobs, isDone } = await store.hold(() => pruneSome(store, most, now()));
@@ -60,7 +62,11 @@ function expiredEnd(now: number): Uint8Array {
   return instantKey(now, Number.MAX_SAFE_INTEGER);
 }
 
-function pruneSome(store: Store, most: number, now: number): { readonly jobs: number; readonly isDone: boolean } {
+function pruneSome(
+  store: Store,
+  most: number,
+  now: number,
+): { readonly jobs: number; readonly isDone: boolean } {
   let jobs = 0;
   let chunks = 0;
   store.writeDurable(now, (ledger) => {

@@ -89,6 +89,8 @@ export class JobStore {
     job.at = job.head.runAt;
     job.place = job.id;
     this.scheduled.insert(job);
+    // Who sleeps until the next due time has to learn of an earlier one.
+    this.watchers.available(job.lane);
   }
 
   #finish(job: KeptJob): void {

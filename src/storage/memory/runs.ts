@@ -3,6 +3,7 @@ import {
   applyOutcome,
   attemptEntry,
   forgottenAttempt,
+  heedAsk,
   keepsCheckpoint,
   type RunFacts,
 } from "../../job/lifecycle.ts";
@@ -53,11 +54,12 @@ export class Runs {
     return settlements.map((settlement) => this.#settleOne(settlement, now));
   }
 
-  #settleOne({ lease, outcome, startedAt, enqueue }: Settlement, now: number): SettleResult {
+  #settleOne({ lease, outcome: decided, startedAt, enqueue }: Settlement, now: number): SettleResult {
     const job = this.standing(lease);
     if (job === undefined) return this.#settledBefore(lease) ? "settled" : "stale";
     const facts: RunFacts = { token: lease.token, startedAt, now };
     const before = job.head;
+    const outcome = heedAsk(before, decided);
     const after = applyOutcome(before, job.spec.retention, outcome, facts);
     (job.holder as HoldingProcess).letGo(job);
     job.head = after;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { JobState } from "../../job/job.ts";
-import type { Change, ChangeResult } from "../../job/lifecycle.ts";
+import type { Change, ChangeResult, Outcome } from "../../job/lifecycle.ts";
 import type { Case, Section } from "./section.ts";
 import {
   assertHas,
@@ -9,8 +9,10 @@ import {
   ERROR,
   failed,
   only,
+  RELEASED,
   SITUATIONS,
   type Situation,
+  snoozed,
   STATE_OF,
 } from "./stage.ts";
 
@@ -69,6 +71,17 @@ const TABLE: Readonly<Record<Situation, Partial<Record<keyof typeof CHANGES, Exp
   cancelled: { retry: CHANGED.now, remove: CHANGED.gone },
   dead: { retry: CHANGED.now, remove: CHANGED.gone },
 };
+
+const ASKED = { state: "cancelled", reason: "first reason" };
+
+/** A run that someone asked to end: how its worker, which had not heard, ends it, and what the job becomes. */
+const ASKED_ENDS: readonly (readonly [string, Outcome, Record<string, unknown>])[] = [
+  ["fails", failed({ delayMs: 0 }), { ...ASKED, attempt: 1, failures: 1, error: ERROR }],
+  ["gives up", { state: "dead", error: ERROR }, { ...ASKED, attempt: 1, failures: 1, error: ERROR }],
+  ["snoozes", snoozed({ delayMs: 0 }), { ...ASKED, snoozes: 0, error: undefined }],
+  ["is given back", RELEASED, { ...ASKED, attempt: 0, releases: 0 }],
+  ["completes: the work is done", COMPLETED, { state: "completed", reason: undefined }],
+];
 
 const cases: Case[] = [
   ...SITUATIONS.flatMap((situation) =>
@@ -150,18 +163,17 @@ const cases: Case[] = [
       );
     },
   },
-  {
-    name: "lets the outcome of an asked run win over the ask, and forgets the ask",
-    async run(stage) {
-      const id = await stage.jobIn("asked");
-      await stage.end(stage.leaseFor(id), failed({ delayMs: 0 }));
-      assertHas(await stage.get(id), { state: "available", cancelAsked: undefined });
-      assertHas(await stage.claimOne({ names: ["asked"] }), { id, cancelAsked: undefined });
-      assert.deepEqual((await stage.claimAll()).asks, []);
-      await stage.end(stage.leaseFor(id), COMPLETED);
-      assertHas(await stage.get(id), { state: "completed", reason: undefined });
-    },
-  },
+  ...ASKED_ENDS.map(
+    ([what, outcome, expected]): Case => ({
+      name: `heeds an ask that the worker had not heard of when its run ${what}`,
+      async run(stage) {
+        const id = await stage.jobIn("asked");
+        await stage.end(stage.leaseFor(id), outcome);
+        assertHas(await stage.get(id), { cancelAsked: undefined, ...expected });
+        assert.deepEqual((await stage.claimAll()).asks, []);
+      },
+    }),
+  ),
   {
     name: "starts a retried dead job anew, with its error and attempts still to be seen",
     async run(stage) {
