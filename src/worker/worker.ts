@@ -1,6 +1,5 @@
 import { EventEmitter } from "node:events";
-import { hostname } from "node:os";
-import type { Clock, Timer } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { type Duration, toMs } from "../duration.ts";
 import { ShutdownError, StateError, StorageClosedError } from "../errors.ts";
 import type { AnyJobDefinition } from "../job/definition.ts";
@@ -10,13 +9,17 @@ import type { Logger } from "../logger.ts";
 import type { Service } from "../service.ts";
 import type { ServedQueue, Storage, Unwatch } from "../storage/storage.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
+import { Due } from "./due.ts";
 import type { WorkerEvents } from "./events.ts";
-import { Heartbeat } from "./heartbeat.ts";
 import { Line } from "./line.ts";
-import { findNeglect } from "./neglect.ts";
+import { Lookout } from "./lookout.ts";
+import { Membership } from "./membership.ts";
+import { findNeglect, NeglectReport } from "./neglect.ts";
 import { planWorker, type StateFactory, type WorkerPlan, type WorkerSettings } from "./options.ts";
 import { Pipeline } from "./pipeline.ts";
 import { Reporter } from "./reporter.ts";
+import { Timers } from "./timers.ts";
+import { RETRY_MS_FIRST, Trouble } from "./trouble.ts";
 
 /** What `Jobs` hands to its workers. */
 export interface WorkerDeps {
@@ -31,20 +34,12 @@ export interface WorkerDeps {
   readonly stopped: (worker: Worker) => void;
 }
 
-/** How often a worker with running jobs looks at what they do, and asks whether one is to be cancelled. */
-const LOOK_EVERY_MS = 1_000;
 /** How long handlers get to react to their signal at a stop, before their jobs are given back. */
 const STOP_GRACE_MS = 500;
 /** How long a stop waits for a storage that does not answer. */
 const STOP_FLUSH_MS = 5_000;
 const PRUNE_EVERY_MS = 5_000;
 const NEGLECT_EVERY_MS = 30_000;
-/** First and longest wait after a call to the storage failed; it doubles in between. */
-const RETRY_MS_FIRST = 50;
-const RETRY_MS_MAX = 5_000;
-/** A `setTimeout` beyond this would fire at once. */
-const TIMEOUT_MS_MAX = 2_147_483_647;
-
 /** Claims jobs and runs their handlers. Made by `jobs.worker()`. */
 export class Worker extends EventEmitter<WorkerEvents> implements Service {
   readonly #deps: WorkerDeps;
@@ -53,6 +48,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   readonly #pipeline: Pipeline;
   readonly #reporter: Reporter;
   readonly #upkeep: Upkeep;
+  readonly #membership: Membership;
+  readonly #trouble: Trouble;
+  readonly #neglect: NeglectReport;
+  readonly #due: Due;
+  readonly #timers = new Timers();
   /** Filled in by `start`, before the first handler runs. */
   readonly #services: { storage: Storage; clock: Clock; jobs: Jobs; logger: Logger; state: unknown };
 
@@ -62,30 +62,15 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   #stepped = false;
   #stepping = 0;
   #hasState = false;
-  #processId = "";
-  #tokens = 0;
-  #heartbeat: Heartbeat | undefined;
-  #registering = false;
-  /** Under way: registering anew, a rescue. A stop waits for them. */
-  #rejoining: Promise<void> | undefined;
+  /** Under way: a stop waits for it. */
   #rescuing: Promise<unknown> | undefined;
   #starting: Promise<void> | undefined;
   #looping: Promise<void> | undefined;
   #stop: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
-  #failures = 0;
-  #dueTimer: Timer | undefined;
-  #dueAt = Number.POSITIVE_INFINITY;
-  #promoting = false;
   #unwatch: Unwatch | undefined;
   #unwatchAsks: Unwatch | undefined;
   #asking = false;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  /** Ends the wait before the next try of a call that failed. */
-  #tryNow: (() => void) | undefined;
-  /** What failed last time it was tried. */
-  readonly #failing = new Set<string>();
-  readonly #neglected = new Set<string>();
 
   /** @internal */
   constructor(
@@ -100,9 +85,24 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     const { storage, clock, jobs, logger, random } = deps;
     this.#services = { storage, clock, jobs, logger, state: undefined };
     this.#reporter = new Reporter(this, logger, clock);
+    this.#neglect = new NeglectReport({
+      logger,
+      unhandled: (about) => void this.emit("unhandled", about),
+      unserved: (about) => void this.emit("unserved", about),
+    });
+    this.#trouble = new Trouble({
+      logger,
+      random,
+      timers: this.#timers,
+      failed: (about) => void this.emit("storageError", about),
+      recovered: () => void this.emit("recovered"),
+      isStopping: () => this.#phase === "stopping",
+      closed: (error, during) => this.#storageClosed(error, during),
+    });
+    this.#membership = this.#makeMembership();
     const shared = {
-      processId: () => this.#processId,
-      nextToken: () => `${this.#processId}.${(this.#tokens += 1)}`,
+      processId: () => this.#membership.processId,
+      nextToken: () => this.#membership.nextToken(),
     };
     this.#pipeline = new Pipeline({
       ...shared,
@@ -112,12 +112,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       plan: this.#plan,
       services: this.#services,
       reporter: this.#reporter,
-      mayStart: () => this.#mayStart(),
-      mayClaim: () => this.#mayStart() && (this.#heartbeat?.isSafe ?? false),
-      due: (nextAt) => this.#due(nextAt),
-      unknown: () => this.#fence(),
-      failed: (error, during) => this.#failed(error, during),
-      worked: () => this.#worked("exchange"),
+      mayClaim: () => this.#mayStart() && this.#membership.isSafe,
+      due: (nextAt) => this.#due.next(nextAt),
+      unknown: () => this.#membership.fence(),
+      failed: (error, during) => this.#trouble.pause(error, during),
+      worked: () => this.#trouble.over("exchange"),
     });
     this.#upkeep = new Upkeep({
       ...shared,
@@ -130,16 +129,21 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       doubtful: (token) => this.#pipeline.doubt(token, true),
       rescued: (job, outcome) => this.#reporter.rescued(job, job.lostProcessId, job.started, outcome),
     });
+    this.#due = new Due({
+      clock,
+      promote: () => this.#promote(),
+      failed: (error) => this.#trouble.report(error, "promote", this.#plan.pollIntervalMs),
+    });
   }
 
   /** The process as the storage knows it; a new one each time it registers. Empty before `start`. */
   get processId(): string {
-    return this.#processId;
+    return this.#membership.processId;
   }
 
   /** Runs that are under way. */
   get running(): number {
-    return this.#pipeline.runs.size;
+    return this.#pipeline.slots.runs.size;
   }
 
   get isPaused(): boolean {
@@ -175,8 +179,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       // Once, also when what follows fails and the start is tried again.
       this.#hasState = true;
     }
-    this.#processId = freshProcessId();
-    await this.#register();
+    await this.#membership.join();
     // A stop may have come while the storage answered.
     if (this.#stop !== undefined) return;
     this.#phase = "started";
@@ -185,7 +188,12 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     this.#watch();
     this.#pipeline.refresh();
     this.#repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);
-    this.#look(performance.now());
+    new Lookout({
+      ...{ clock: this.#deps.clock, logger: this.#deps.logger, timers: this.#timers, plan: this.#plan },
+      ...{ reporter: this.#reporter, slots: this.#pipeline.slots },
+      blocked: (about) => void this.emit("blocked", about),
+      askAfterRuns: () => this.#askAfterRuns(),
+    }).start();
     // Fast enough that a loss is noticed within two seconds of its silence limit, whatever that is.
     this.#repeat("rescue", () => this.#rescue(), Math.min(1_500, this.#deps.lostAfterMs / 5));
     this.#repeat("prune", () => this.#upkeep.prune(), PRUNE_EVERY_MS);
@@ -204,7 +212,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       options.timeout === undefined ? this.#plan.shutdownTimeoutMs : toMs(options.timeout, "timeout");
     if (this.#stop === undefined) this.#stop = this.#end(timeoutMs);
     else if (timeoutMs === 0) this.#hurry?.();
-    else if (options.timeout !== undefined) this.#timer(() => this.#hurry?.(), timeoutMs);
+    else if (options.timeout !== undefined) this.#timers.once(() => this.#hurry?.(), timeoutMs);
     return this.#stop;
   }
 
@@ -216,33 +224,27 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     if (wasStarted) this.emit("stopping");
     await this.#starting?.catch(() => undefined);
     this.#unwatch?.();
-    this.#dueTimer?.cancel();
-    this.#tryNow?.();
+    this.#due.stop();
+    this.#trouble.tryNow();
     if (this.#looping !== undefined) {
-      this.#pipeline.releaseAhead();
+      this.#pipeline.slots.releaseAhead();
       const ended = this.#pipeline.allRunsOver();
-      await Promise.race([ended, patience, this.#after(timeoutMs)]);
-      this.#pipeline.abortRuns(new ShutdownError());
-      await Promise.race([ended, this.#after(STOP_GRACE_MS)]);
-      this.#pipeline.releaseRuns();
-      const told = Promise.allSettled([this.#rejoining, this.#rescuing]).then(() =>
+      await Promise.race([ended, patience, this.#timers.after(timeoutMs)]);
+      this.#pipeline.slots.abortRuns(new ShutdownError());
+      await Promise.race([ended, this.#timers.after(STOP_GRACE_MS)]);
+      this.#pipeline.slots.releaseRuns();
+      const told = Promise.allSettled([this.#membership.rejoining, this.#rescuing]).then(() =>
         this.#pipeline.allSettled(),
       );
-      await Promise.race([told, this.#after(STOP_FLUSH_MS)]);
+      await Promise.race([told, this.#timers.after(STOP_FLUSH_MS)]);
       this.#pipeline.end();
     }
     this.#hurry = undefined;
     this.#unwatchAsks?.();
-    this.#heartbeat?.stop();
-    if (this.#heartbeat !== undefined) {
-      const leave = this.#quietly(
-        () => this.#deps.storage.beat({ ...this.#describe(), leaving: true }),
-        "leave",
-      );
-      await Promise.race([leave, this.#after(STOP_FLUSH_MS)]);
-    }
-    this.#tryNow?.();
-    this.#clearTimers();
+    const leave = this.#quietly(() => this.#membership.leave(), "leave");
+    await Promise.race([leave, this.#timers.after(STOP_FLUSH_MS)]);
+    this.#trouble.tryNow();
+    this.#timers.clear();
     try {
       await dispose(this.#services.state);
     } finally {
@@ -256,7 +258,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;
-    this.#pipeline.releaseAhead();
+    this.#pipeline.slots.releaseAhead();
     this.emit("paused");
   }
 
@@ -279,102 +281,64 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
    */
   async drain(): Promise<number> {
     await this.#start(true);
-    const before = this.#pipeline.finished;
+    const before = this.#pipeline.slots.finished;
     this.#stepping += 1;
     try {
       for (;;) {
-        const atStart = this.#pipeline.finished;
+        const atStart = this.#pipeline.slots.finished;
         if (this.#plan.queues === undefined) await this.#layLines();
-        while ((await this.#upkeep.promote()).promoted > 0);
+        let due = await this.#upkeep.promote();
+        while (due.promoted > 0) due = await this.#upkeep.promote();
+        this.#due.next(due.nextAt);
         await this.#upkeep.rescue();
         this.#pipeline.refresh();
         await this.#pipeline.caughtUp();
         await this.#pipeline.quiet();
-        if (this.#pipeline.finished === atStart) break;
+        if (this.#pipeline.slots.finished === atStart) break;
       }
       await this.#upkeep.prune();
+      // Nothing runs, so no timeout is ahead: a test clock must not stop for one.
+      this.#pipeline.slots.end();
     } finally {
       this.#stepping -= 1;
     }
-    return this.#pipeline.finished - before;
+    return this.#pipeline.slots.finished - before;
   }
 
   // ── Registration and liveness ──────────────────────────────────────────────
 
-  async #register(): Promise<void> {
-    const { storage, beatEveryMs, lostAfterMs } = this.#deps;
-    const heartbeat = new Heartbeat({
-      beat: (what) => storage.beat(what),
-      describe: () => this.#describe(),
-      reported: (starts) => {
-        this.#pipeline.reported(starts);
-        this.#worked("beat");
+  #makeMembership(): Membership {
+    const { storage, beatEveryMs, lostAfterMs, logger } = this.#deps;
+    return new Membership({
+      ...{ storage, beatEveryMs, lostAfterMs, trouble: this.#trouble, name: this.#plan.name },
+      served: () => this.#served(),
+      held: () => this.#pipeline.held(),
+      reported: (starts) => this.#pipeline.slots.reported(starts),
+      asks: (asks) => this.#pipeline.slots.asked(asks),
+      lost: (leases) => this.#pipeline.slots.lost(leases),
+      registered: (processId) => void this.emit("registered", { processId, queues: this.#served() }),
+      fenced: (processId) => {
+        const aborted = this.#pipeline.forsake();
+        const goesOn = this.#phase === "started";
+        this.emit("fenced", { processId, aborted });
+        logger.error(
+          `process ${processId} was not heard for too long: ${aborted} runs were aborted, ` +
+            (goesOn ? "registering anew" : "and the worker stops"),
+          { processId, aborted },
+        );
+        return goesOn;
       },
-      asks: (asks) => this.#pipeline.asked(asks),
-      lost: (leases) => this.#pipeline.lost(leases),
-      fence: () => this.#fence(),
-      failed: (error, retryInMs) => this.#storageError(error, "beat", retryInMs),
-      beatEveryMs,
-      lostAfterMs,
-    });
-    await heartbeat.start();
-    this.#heartbeat = heartbeat;
-    this.#failing.delete("beat");
-    this.#worked("register");
-    this.emit("registered", { processId: this.#processId, queues: this.#served() });
-  }
-
-  /** Nobody may believe in this process any more: stop relying on its leases and begin anew. */
-  #fence(): void {
-    if (this.#registering || this.#phase === "new" || this.#phase === "stopped") return;
-    this.#registering = true;
-    this.#heartbeat?.stop();
-    const processId = this.#processId;
-    // Whatever is still answered to the old process is for nobody any more.
-    this.#processId = freshProcessId();
-    const aborted = this.#pipeline.forsake();
-    const isStopping = this.#phase === "stopping";
-    this.emit("fenced", { processId, aborted });
-    this.#deps.logger.error(
-      `process ${processId} was not heard for too long: ${aborted} runs were aborted, ` +
-        (isStopping ? "and the worker stops" : "registering anew"),
-      { processId, aborted },
-    );
-    if (!isStopping) this.#rejoining = this.#registerAnew();
-  }
-
-  async #registerAnew(): Promise<void> {
-    // What has ended is told first: under its old lease it still counts, as long as nobody has rescued it.
-    await Promise.race([this.#pipeline.allSettled(), this.#after(RETRY_MS_FIRST)]);
-    while (this.#phase === "started") {
-      try {
-        await this.#register();
-        this.#registering = false;
+      toldAll: () => Promise.race([this.#pipeline.allSettled(), this.#timers.after(RETRY_MS_FIRST)]),
+      rejoined: () => {
         if (!this.#stepped && this.#phase === "started") this.#watch();
         this.#pipeline.refresh();
-        return;
-      } catch (error) {
-        await this.#failed(error, "register");
-        // That call may have registered it after all, and been forgotten since.
-        this.#processId = freshProcessId();
-      }
-    }
-  }
-
-  #describe(): Parameters<Storage["beat"]>[0] {
-    return {
-      id: this.#processId,
-      ...(this.#plan.name === undefined ? {} : { name: this.#plan.name }),
-      host: hostname(),
-      pid: process.pid,
-      lostAfterMs: this.#deps.lostAfterMs,
-      queues: this.#served(),
-      ...this.#pipeline.held(),
-    };
+      },
+      goesOn: () => this.#phase === "started" || this.#phase === "stopping",
+    });
   }
 
   #served(): ServedQueue[] {
-    return [...this.#pipeline.lines.values()].map(({ queue, names, concurrency }) => ({
+    return [...this.#pipeline.slots.lines.values()].map(({ queue, names, concurrency }) => ({
       queue,
       names,
       concurrency,
@@ -382,7 +346,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   }
 
   #mayStart(): boolean {
-    if (this.#phase !== "started" || this.#paused || this.#registering) return false;
+    if (this.#phase !== "started" || this.#paused || this.#membership.isFenced) return false;
     return !this.#stepped || this.#stepping > 0;
   }
 
@@ -390,7 +354,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
 
   async #layLines(): Promise<void> {
     const names = [...this.#plan.handlers.keys()];
-    const { lines } = this.#pipeline;
+    const { lines } = this.#pipeline.slots;
     let queues = this.#plan.queues;
     if (queues === undefined) {
       const found = await this.#deps.storage.lanes();
@@ -404,86 +368,50 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   /** Two interests: an enqueue must not cost a question about the jobs that run. */
   #watch(): void {
     const { storage } = this.#deps;
-    const available = [...this.#pipeline.lines.values()].map(({ queue, names }) => ({ queue, names }));
+    const available = [...this.#pipeline.slots.lines.values()].map(({ queue, names }) => ({ queue, names }));
     try {
       this.#unwatch?.();
       this.#unwatch = storage.watch({ available }, () => this.#pipeline.refresh());
       this.#unwatchAsks?.();
-      this.#unwatchAsks = storage.watch({ asked: this.#processId }, () => this.#askAfterRuns());
+      this.#unwatchAsks = storage.watch({ asked: this.#membership.processId }, () => this.#askAfterRuns());
     } catch (error) {
       // Hints only make things quick.
-      this.#storageError(error, "watch", this.#plan.pollIntervalMs);
+      this.#trouble.report(error, "watch", this.#plan.pollIntervalMs);
     }
   }
 
   async #poll(): Promise<void> {
     if (this.#plan.queues === undefined) {
-      const before = this.#pipeline.lines.size;
+      const before = this.#pipeline.slots.lines.size;
       await this.#layLines();
-      if (this.#pipeline.lines.size > before) this.#watch();
+      if (this.#pipeline.slots.lines.size > before) this.#watch();
     }
     this.#pipeline.refresh();
   }
 
-  /** Once a second: late timers tell of a blocked event loop; slow runs; stale read-ahead; asks. */
-  #look(expectedAt: number): void {
-    const now = performance.now();
-    const blockedMs = now - expectedAt;
-    if (blockedMs > this.#plan.blockedAfterMs) this.#blocked(Math.round(blockedMs));
-    const clockNow = this.#deps.clock.now();
-    for (const run of this.#pipeline.runs) {
-      if (run.warnedSlow || clockNow - run.startedAt < this.#plan.slowAfterMs) continue;
-      run.warnedSlow = true;
-      this.#reporter.slow(run);
-    }
-    this.#pipeline.releaseAhead(now);
-    this.#askAfterRuns();
-    this.#timer(() => this.#look(now + LOOK_EVERY_MS), LOOK_EVERY_MS);
-  }
-
-  #blocked(blockedMs: number): void {
-    const running = [...this.#pipeline.runs].slice(0, 20).map((run) => run.event);
-    this.emit("blocked", { blockedMs, running });
-    const names = [...new Set(running.map(({ name }) => name))].join(", ");
-    this.#deps.logger.warn(
-      `the event loop stood still for ${blockedMs} ms (running: ${names || "nothing"}): ` +
-        "a handler that blocks it for longer than lostAfter can run twice",
-      { blockedMs },
-    );
-  }
-
   /** At most one question at a time, and none when it would be about nothing. */
   #askAfterRuns(): void {
-    if (this.#asking || this.#registering || this.#pipeline.runs.size + this.#pipeline.ahead === 0) return;
+    if (
+      this.#asking ||
+      this.#membership.isFenced ||
+      this.#pipeline.slots.runs.size + this.#pipeline.ahead === 0
+    )
+      return;
     this.#asking = true;
     void this.#quietly(() => this.#pipeline.look(), "look").then(() => (this.#asking = false));
   }
 
-  #due(nextAt: number | undefined): void {
-    if (nextAt === undefined || this.#stepped || this.#phase !== "started") return;
-    if (nextAt >= this.#dueAt && this.#dueTimer !== undefined) return;
-    this.#dueTimer?.cancel();
-    this.#dueAt = nextAt;
-    this.#dueTimer = this.#deps.clock.at(nextAt, () => void this.#quietly(() => this.#promote(), "promote"));
-  }
-
-  async #promote(): Promise<void> {
-    this.#dueTimer = undefined;
-    this.#dueAt = Number.POSITIVE_INFINITY;
-    if (this.#promoting || this.#phase !== "started") return;
-    this.#promoting = true;
-    try {
-      const { promoted, nextAt } = await this.#upkeep.promote();
-      if (promoted > 0) this.#pipeline.refresh();
-      this.#promoting = false;
-      this.#due(nextAt);
-    } finally {
-      this.#promoting = false;
-    }
+  async #promote(): Promise<number | undefined> {
+    // Who is moved step by step promotes when it is moved; the timer only shows a test clock where to go.
+    if (this.#stepped) return undefined;
+    const { promoted, nextAt } = await this.#upkeep.promote();
+    this.#trouble.over("promote");
+    if (promoted > 0) this.#pipeline.refresh();
+    return nextAt;
   }
 
   async #rescue(): Promise<void> {
-    if (this.#registering) return;
+    if (this.#membership.isFenced) return;
     const rescuing = this.#upkeep.rescue();
     this.#rescuing = rescuing;
     if ((await rescuing) > 0) this.#pipeline.refresh();
@@ -491,44 +419,10 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
 
   async #reportNeglect(): Promise<void> {
     const found = await findNeglect(this.#deps.storage);
-    const keys = new Set<string>();
-    for (const neglect of found) {
-      const key = JSON.stringify(
-        neglect.kind === "unhandled" ? [neglect.queue, neglect.name] : [neglect.queue],
-      );
-      keys.add(key);
-      if (this.#neglected.has(key)) continue;
-      this.#neglected.add(key);
-      if (neglect.kind === "unhandled") {
-        if (!this.#pipeline.lines.has(neglect.queue)) continue;
-        const { queue, name, waiting } = neglect;
-        this.emit("unhandled", { queue, name, waiting });
-        this.#deps.logger.warn(
-          `${waiting} jobs named "${name}" wait in queue "${queue}", but no process handles them`,
-        );
-      } else {
-        const { queue, waiting } = neglect;
-        this.emit("unserved", { queue, waiting });
-        this.#deps.logger.warn(`${waiting} jobs wait in queue "${queue}", which no process serves`);
-      }
-    }
-    for (const key of this.#neglected) if (!keys.has(key)) this.#neglected.delete(key);
+    this.#neglect.report(found, (queue) => this.#pipeline.slots.lines.has(queue));
   }
 
   // ── Errors of the storage ──────────────────────────────────────────────────
-
-  async #failed(error: unknown, during: string): Promise<void> {
-    if (error instanceof StorageClosedError) return this.#storageClosed(error, during);
-    this.#failures += 1;
-    const base = Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** Math.min(this.#failures, 20));
-    const retryInMs = Math.round(base * (0.5 + 0.5 * this.#deps.random()));
-    this.#storageError(error, during, retryInMs);
-    // A stop does not wait for the next try, it makes it now.
-    if (this.#phase === "stopping") return this.#after(Math.min(retryInMs, RETRY_MS_FIRST));
-    const soon = new Promise<void>((resolve) => (this.#tryNow = resolve));
-    await Promise.race([this.#after(retryInMs), soon]);
-    this.#tryNow = undefined;
-  }
 
   /** Closed by this process for good: there is nobody left to talk to. */
   #storageClosed(error: StorageClosedError, during: string): void {
@@ -542,28 +436,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     });
   }
 
-  #storageError(error: unknown, during: string, retryInMs: number): void {
-    if (error instanceof StorageClosedError) return this.#storageClosed(error, during);
-    this.#failing.add(during);
-    this.emit("storageError", { error, during, retryInMs });
-    const text = serializeError(error).message;
-    this.#deps.logger.error(
-      `the storage failed during ${during}: ${text}; next try in ${Math.round(retryInMs)} ms`,
-    );
-  }
-
-  #worked(during: string): void {
-    if (during === "exchange" || during === "register") this.#failures = 0;
-    if (this.#failing.delete(during) && this.#failing.size === 0) this.emit("recovered");
-  }
-
   /** Upkeep that fails is done again at its next turn. */
   async #quietly(work: () => Promise<unknown>, during: string, againInMs = 0): Promise<void> {
     try {
       await work();
-      this.#worked(during);
+      this.#trouble.over(during);
     } catch (error) {
-      if (this.#phase === "started") this.#storageError(error, during, againInMs);
+      if (this.#phase === "started") this.#trouble.report(error, during, againInMs);
     }
   }
 
@@ -581,45 +460,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     }
   }
 
-  // ── Real time ──────────────────────────────────────────────────────────────
-
-  /** Again and again, jittered so that the processes of a fleet drift apart; never twice at once. */
   #repeat(during: string, work: () => Promise<unknown>, everyMs: number, keepAlive = false): void {
-    const again = (): void => {
-      if (this.#phase !== "started") return;
-      this.#timer(
-        () => this.#phase === "started" && void this.#quietly(work, during, everyMs).then(again),
-        everyMs * (0.75 + 0.25 * Math.random()),
-        keepAlive,
-      );
+    const once = async (): Promise<boolean> => {
+      if (this.#phase === "started") await this.#quietly(work, during, everyMs);
+      return this.#phase === "started";
     };
-    again();
+    this.#timers.repeat(once, everyMs, keepAlive);
   }
-
-  #timer(fire: () => void, ms: number, keepAlive = false): void {
-    const timer = setTimeout(
-      () => {
-        this.#timers.delete(timer);
-        fire();
-      },
-      Math.min(ms, TIMEOUT_MS_MAX),
-    );
-    if (!keepAlive) timer.unref();
-    this.#timers.add(timer);
-  }
-
-  #after(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#timer(resolve, ms, true));
-  }
-
-  #clearTimers(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
-  }
-}
-
-function freshProcessId(): string {
-  return crypto.randomUUID().replaceAll("-", "").slice(0, 16);
 }
 
 async function dispose(state: unknown): Promise<void> {

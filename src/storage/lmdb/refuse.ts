@@ -1,6 +1,7 @@
 import {
   accessSync,
   constants,
+  existsSync,
   mkdirSync,
   readdirSync,
   realpathSync,
@@ -8,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { StorageRefusedError, StorageVersionError } from "../../errors.ts";
 import type { DurableTables } from "./environments.ts";
 import { typedError } from "./failures.ts";
@@ -27,7 +28,7 @@ export type FileSystemType = (path: string) => number;
  */
 export function prepareFolder(path: string, label: string, typeOf: FileSystemType = fileSystemType): string {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(resolve(path));
   } catch (error) {
     throw asRefusal(error, label, path);
   }
@@ -98,9 +99,25 @@ function fileSystemType(path: string): number {
   return process.platform === "linux" ? Number(statfsSync(path).type) >>> 0 : 0;
 }
 
+/** Folder by folder: Node's own recursion does not come to an end where a file system refuses with ENOENT. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolder(parent);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been quicker.
+    if ((error as { code?: unknown }).code !== "EEXIST") throw error;
+  }
+}
+
 function asRefusal(error: unknown, label: string, path: string): unknown {
   const { code } = error as { code?: unknown };
   if (code === "EEXIST" || code === "ENOTDIR") return notAFolder(label, path);
+  if (code === "ENOENT") {
+    return new StorageRefusedError(`${label} cannot be made: ${(error as Error).message}.`, { cause: error });
+  }
   return typedError(error, label);
 }
 

@@ -1,0 +1,263 @@
+import { type Clock, systemClock } from "../clock.ts";
+import { CancelledError, LeaseLostError, TimeoutError } from "../errors.ts";
+import { serializeError } from "../job/error.ts";
+import { decide, type RunEnd } from "../job/lifecycle.ts";
+import type { Ask, ClaimedJob, Lease } from "../storage/storage.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Line } from "./line.ts";
+import type { WorkerPlan } from "./options.ts";
+import type { Reporter } from "./reporter.ts";
+import { execute, Run } from "./run.ts";
+import { RunContext, type RunServices } from "./run-context.ts";
+import { leaseOf, type Settler } from "./settle.ts";
+
+/** What the slots need around them. */
+export interface SlotsDeps {
+  readonly clock: Clock;
+  readonly plan: WorkerPlan;
+  readonly services: RunServices;
+  readonly reporter: Reporter;
+  readonly settler: Settler;
+  readonly random: () => number;
+  /** Whether something may be started: not paused, not stopping, and the leases are known to be good. */
+  mayClaim(): boolean;
+  /** A run ended. */
+  ended(): void;
+  /** Runs or leases were given up. */
+  changed(): void;
+  /** There is something to tell the storage. */
+  kick(): void;
+}
+
+/** The jobs in this worker's hands: those that run in its slots, and those read ahead for them. */
+export class Slots {
+  readonly #deps: SlotsDeps;
+  readonly #settler: Settler;
+  readonly #deadlines: Deadlines;
+  readonly lines: Map<string, Line> = new Map();
+  readonly runs: Set<Run> = new Set();
+  /** Runs given up whose handlers go on, by job id. */
+  readonly #strays = new Map<number, Run>();
+  /** Runs that ended since the process began: what `runUntilIdle` counts. */
+  finished = 0;
+  #running = 0;
+  #filling = false;
+  #turnNow: number | undefined;
+
+  constructor(deps: SlotsDeps) {
+    this.#deps = deps;
+    this.#settler = deps.settler;
+    this.#deadlines = new Deadlines(deps.clock, this.runs, (run) => this.#late(run));
+  }
+
+  /** Slots taken, also by handlers whose runs were given up. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Whether an earlier run of this job still goes on here, though nothing it does counts. */
+  isStray(id: number): boolean {
+    return this.#strays.has(id);
+  }
+
+  get areAllOver(): boolean {
+    for (const run of this.runs) if (!run.over) return false;
+    return true;
+  }
+
+  end(): void {
+    this.#deadlines.stop();
+  }
+
+  /** Every lease this process holds, and those whose start was not told yet. */
+  held(): { holds: Lease[]; starts: Lease[] } {
+    const holds: Lease[] = [];
+    for (const run of this.runs) if (!run.over) holds.push(run.lease);
+    for (const line of this.lines.values()) {
+      for (const job of line.peekAhead()) holds.push(leaseOf(job));
+    }
+    return { holds, starts: this.starts() };
+  }
+
+  /** Runs whose start the storage does not know yet. */
+  starts(): Lease[] {
+    const starts: Lease[] = [];
+    for (const run of this.runs) if (!run.over && !run.reported) starts.push(run.lease);
+    return starts;
+  }
+
+  reported(starts: readonly Lease[]): void {
+    if (starts.length === 0) return;
+    const tokens = new Map(starts.map((lease) => [lease.id, lease.token]));
+    for (const run of this.runs) if (tokens.get(run.id) === run.job.token) run.reported = true;
+  }
+
+  /** Start what waits here while slots are free. */
+  fill(): void {
+    // Handlers that end at once call back into here: the outer loop goes on for them.
+    if (this.#filling) return;
+    this.#filling = true;
+    for (const line of this.lines.values()) {
+      // Asked for every job: the one before may have blocked the event loop until the leases were gone.
+      while (this.#running < this.#deps.plan.maxConcurrency && this.#deps.mayClaim()) {
+        const job = line.next();
+        if (job === undefined) break;
+        this.start(job, line);
+      }
+    }
+    this.#filling = false;
+  }
+
+  /** Start one job now; there is a slot for it. */
+  start(job: ClaimedJob, line: Line): void {
+    const { services, plan, reporter } = this.#deps;
+    const run = new Run(job, line, this.now());
+    this.runs.add(run);
+    line.running += 1;
+    this.#running += 1;
+    const definition = plan.handlers.get(job.name);
+    if (definition === undefined || run.cancelAsked !== undefined) {
+      // A storage that hands out names it was not asked for: never a failure of the job. And who was to be
+      // cancelled before the start does not start.
+      this.#runEnded(run, { kind: "released" });
+      return;
+    }
+    if (run.deadline !== Number.POSITIVE_INFINITY) this.#deadlines.add(run.deadline);
+    reporter.started(run);
+    execute(run, definition, new RunContext(run, services), this.#onEnd);
+  }
+
+  readonly #onEnd = (run: Run, end: RunEnd): void => this.#runEnded(run, end);
+
+  #runEnded(run: Run, end: RunEnd): void {
+    this.runs.delete(run);
+    run.line.running -= 1;
+    this.#running -= 1;
+    this.finished += 1;
+    run.line.countFinished();
+    if (run.over) {
+      this.#strays.delete(run.id);
+      this.#deps.reporter.late(run);
+    } else {
+      this.#settle(run, end);
+    }
+    this.fill();
+    this.#deps.ended();
+  }
+
+  #settle(run: Run, end: RunEnd): void {
+    const { attempt, maxRetries, backoff } = run.job;
+    const outcome = decide(
+      { attempt, maxRetries, backoff, cancelAsked: run.cancelAsked },
+      end,
+      this.#deps.random(),
+    );
+    this.#deps.reporter.ended(run, end, outcome);
+    this.#settler.add(run.job, outcome, run.startedAt);
+  }
+
+  /** Back to their place, unspent. */
+  releaseAhead(olderThan?: number): void {
+    for (const line of this.lines.values()) {
+      for (const job of line.takeAhead(olderThan)) {
+        this.#deps.reporter.released(job);
+        this.#settler.add(job, { state: "available", marked: false }, this.now());
+      }
+    }
+    this.#deps.kick();
+  }
+
+  /** Give up every run that is left: its job goes back to its place, and what its handler still does is void. */
+  releaseRuns(): void {
+    for (const run of this.runs) {
+      if (run.over) continue;
+      this.#giveUp(run);
+      this.#settle(run, { kind: "released" });
+    }
+    this.#deps.changed();
+  }
+
+  /** The leases are gone: nothing of what is here counts any more. */
+  forsake(): number {
+    let aborted = 0;
+    for (const run of this.runs) {
+      if (run.over) continue;
+      this.#forsake(run);
+      aborted += 1;
+    }
+    for (const line of this.lines.values()) line.takeAhead();
+    return aborted;
+  }
+
+  #giveUp(run: Run): void {
+    run.over = true;
+    this.#strays.set(run.id, run);
+  }
+
+  #forsake(run: Run): void {
+    this.#giveUp(run);
+    run.abort(new LeaseLostError(run.id));
+  }
+
+  abortRuns(reason: Error): void {
+    for (const run of this.runs) run.abort(reason);
+  }
+
+  /** These leases no longer stand. */
+  lost(leases: readonly Lease[]): void {
+    const tokens = new Map(leases.map((lease) => [lease.id, lease.token]));
+    for (const line of this.lines.values()) line.drop((job) => tokens.get(job.id) === job.token);
+    for (const run of this.runs) {
+      if (!run.over && tokens.get(run.id) === run.job.token) this.#forsake(run);
+    }
+    this.#deps.changed();
+  }
+
+  asked(asks: readonly Ask[]): void {
+    if (asks.length === 0) return;
+    const reasons = new Map(asks.map((ask) => [ask.id, ask]));
+    for (const run of this.runs) {
+      const ask = reasons.get(run.id);
+      if (ask === undefined || ask.generation !== run.job.generation || run.cancelAsked !== undefined)
+        continue;
+      run.cancelAsked = ask.reason;
+      run.abort(new CancelledError(ask.reason));
+    }
+    // Who only waits here does not start any more.
+    for (const line of this.lines.values()) {
+      for (const job of line.drop(({ id, generation }) => reasons.get(id)?.generation === generation)) {
+        const reason = (reasons.get(job.id) as Ask).reason;
+        this.#deps.reporter.cancelled(job, reason);
+        const outcome = decide({ ...job, cancelAsked: reason }, { kind: "released" }, 0);
+        this.#settler.add(job, outcome, this.now());
+        this.#deps.kick();
+      }
+    }
+  }
+
+  #late(run: Run): void {
+    const { plan, clock, reporter } = this.#deps;
+    const timedOut = new TimeoutError(run.job.timeoutMs ?? 0);
+    run.timedOut = timedOut;
+    run.abort(timedOut);
+    clock.at(run.deadline + plan.timeoutGraceMs, () => {
+      if (!this.runs.has(run) || run.over) return;
+      // The attempt has failed; what the handler still does is void, but it does occupy its slot.
+      this.#giveUp(run);
+      reporter.overdue(run);
+      this.#settle(run, { kind: "threw", error: serializeError(timedOut) });
+      this.#deps.kick();
+    });
+  }
+
+  /** One reading of the machine's clock serves all starts of a turn of the event loop. */
+  now(): number {
+    const { clock } = this.#deps;
+    if (clock !== systemClock) return clock.now();
+    if (this.#turnNow === undefined) {
+      this.#turnNow = clock.now();
+      setImmediate(() => (this.#turnNow = undefined));
+    }
+    return this.#turnNow;
+  }
+}
