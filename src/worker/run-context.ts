@@ -15,7 +15,7 @@ export interface RunServices {
   readonly clock: Clock;
   readonly jobs: Jobs;
   readonly logger: Logger;
-  readonly state: unknown;
+  readonly state: { readonly value: unknown };
 }
 
 /** The handler's view of its run. Everything is made when first looked at. */
@@ -30,7 +30,7 @@ export class RunContext implements JobContext<unknown> {
   }
 
   get state(): unknown {
-    return this.#services.state;
+    return this.#services.state.value;
   }
   get clock(): Clock {
     return this.#services.clock;

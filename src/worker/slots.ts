@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { CancelledError, LeaseLostError, TimeoutError } from "../errors.ts";
 import { serializeError } from "../job/error.ts";
 import { decide, type RunEnd } from "../job/lifecycle.ts";
-import type { Ask, ClaimedJob, Lease } from "../storage/storage.ts";
+import type { Ask, ClaimedJob, Lease, ServedQueue } from "../storage/storage.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Line } from "./line.ts";
 import type { WorkerPlan } from "./options.ts";
@@ -58,6 +58,11 @@ export class Slots {
   /** Whether an earlier run of this job still goes on here, though nothing it does counts. */
   isStray(id: number): boolean {
     return this.#strays.has(id);
+  }
+
+  /** What this worker serves, as it tells the fleet. */
+  served(): ServedQueue[] {
+    return [...this.lines.values()].map(({ queue, names, concurrency }) => ({ queue, names, concurrency }));
   }
 
   get areAllOver(): boolean {

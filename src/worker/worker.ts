@@ -1,38 +1,24 @@
-import { EventEmitter } from "node:events";
-import type { Clock } from "../clock.ts";
 import { type Duration, toMs } from "../duration.ts";
-import { ShutdownError, StateError, StorageClosedError } from "../errors.ts";
+import { ShutdownError, StateError, type StorageClosedError } from "../errors.ts";
 import type { AnyJobDefinition } from "../job/definition.ts";
 import { serializeError } from "../job/error.ts";
-import type { Jobs } from "../jobs.ts";
-import type { Logger } from "../logger.ts";
 import type { Service } from "../service.ts";
-import type { ServedQueue, Storage, Unwatch } from "../storage/storage.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
+import { drain } from "./drain.ts";
 import { Due } from "./due.ts";
-import type { WorkerEvents } from "./events.ts";
-import { Line } from "./line.ts";
+import { WorkerEmitter } from "./emitter.ts";
+import { HandlerState } from "./handler-state.ts";
+import { Hints } from "./hints.ts";
+import { layLines } from "./lines.ts";
 import { Lookout } from "./lookout.ts";
 import { Membership } from "./membership.ts";
 import { findNeglect, NeglectReport } from "./neglect.ts";
 import { planWorker, type StateFactory, type WorkerPlan, type WorkerSettings } from "./options.ts";
+import type { WorkerDeps } from "./worker-deps.ts";
 import { Pipeline } from "./pipeline.ts";
 import { Reporter } from "./reporter.ts";
 import { Timers } from "./timers.ts";
 import { RETRY_MS_FIRST, Trouble } from "./trouble.ts";
-
-/** What `Jobs` hands to its workers. */
-export interface WorkerDeps {
-  readonly storage: Storage;
-  readonly jobs: Jobs;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly random: () => number;
-  readonly beatEveryMs: number;
-  readonly lostAfterMs: number;
-  /** Called when the worker has stopped for good. */
-  readonly stopped: (worker: Worker) => void;
-}
 
 /** How long handlers get to react to their signal at a stop, before their jobs are given back. */
 const STOP_GRACE_MS = 500;
@@ -41,10 +27,10 @@ const STOP_FLUSH_MS = 5_000;
 const PRUNE_EVERY_MS = 5_000;
 const NEGLECT_EVERY_MS = 30_000;
 /** Claims jobs and runs their handlers. Made by `jobs.worker()`. */
-export class Worker extends EventEmitter<WorkerEvents> implements Service {
+export class Worker extends WorkerEmitter implements Service {
   readonly #deps: WorkerDeps;
   readonly #plan: WorkerPlan;
-  readonly #makeState: StateFactory<unknown> | undefined;
+  readonly #state: HandlerState;
   readonly #pipeline: Pipeline;
   readonly #reporter: Reporter;
   readonly #upkeep: Upkeep;
@@ -52,24 +38,20 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
   readonly #trouble: Trouble;
   readonly #neglect: NeglectReport;
   readonly #due: Due;
+  readonly #hints: Hints;
   readonly #timers = new Timers();
-  /** Filled in by `start`, before the first handler runs. */
-  readonly #services: { storage: Storage; clock: Clock; jobs: Jobs; logger: Logger; state: unknown };
 
   #phase: "new" | "started" | "stopping" | "stopped" = "new";
   #paused = false;
   /** Only `runUntilIdle` moves this worker. */
   #stepped = false;
   #stepping = 0;
-  #hasState = false;
   /** Under way: a stop waits for it. */
   #rescuing: Promise<unknown> | undefined;
   #starting: Promise<void> | undefined;
   #looping: Promise<void> | undefined;
   #stop: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
-  #unwatch: Unwatch | undefined;
-  #unwatchAsks: Unwatch | undefined;
   #asking = false;
 
   /** @internal */
@@ -78,12 +60,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     definitions: readonly AnyJobDefinition[],
     options: WorkerSettings & { readonly state?: StateFactory<unknown> },
   ) {
-    super();
+    super(deps.logger);
     this.#deps = deps;
     this.#plan = planWorker(definitions, options);
-    this.#makeState = options.state;
+    this.#state = new HandlerState(options.state);
     const { storage, clock, jobs, logger, random } = deps;
-    this.#services = { storage, clock, jobs, logger, state: undefined };
     this.#reporter = new Reporter(this, logger, clock);
     this.#neglect = new NeglectReport({
       logger,
@@ -110,7 +91,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       clock,
       random,
       plan: this.#plan,
-      services: this.#services,
+      services: { storage, clock, jobs, logger, state: this.#state },
       reporter: this.#reporter,
       mayClaim: () => this.#mayStart() && this.#membership.isSafe,
       due: (nextAt) => this.#due.next(nextAt),
@@ -128,6 +109,12 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       },
       doubtful: (token) => this.#pipeline.doubt(token, true),
       rescued: (job, outcome) => this.#reporter.rescued(job, job.lostProcessId, job.started, outcome),
+    });
+    this.#hints = new Hints({
+      storage,
+      available: () => this.#pipeline.refresh(),
+      asked: () => this.#askAfterRuns(),
+      failed: (error) => this.#trouble.report(error, "watch", this.#plan.pollIntervalMs),
     });
     this.#due = new Due({
       clock,
@@ -174,18 +161,14 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
 
   async #begin(): Promise<void> {
     await this.#layLines();
-    if (!this.#hasState) {
-      this.#services.state = await this.#makeState?.(this.#deps.jobs);
-      // Once, also when what follows fails and the start is tried again.
-      this.#hasState = true;
-    }
+    await this.#state.make(this.#deps.jobs);
     await this.#membership.join();
     // A stop may have come while the storage answered.
     if (this.#stop !== undefined) return;
     this.#phase = "started";
     this.#looping = this.#pipeline.loop();
     if (this.#stepped) return;
-    this.#watch();
+    this.#listen();
     this.#pipeline.refresh();
     this.#repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);
     new Lookout({
@@ -223,7 +206,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     this.#phase = "stopping";
     if (wasStarted) this.emit("stopping");
     await this.#starting?.catch(() => undefined);
-    this.#unwatch?.();
+    this.#hints.forgetWork();
     this.#due.stop();
     this.#trouble.tryNow();
     if (this.#looping !== undefined) {
@@ -240,13 +223,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       this.#pipeline.end();
     }
     this.#hurry = undefined;
-    this.#unwatchAsks?.();
+    this.#hints.stop();
     const leave = this.#quietly(() => this.#membership.leave(), "leave");
     await Promise.race([leave, this.#timers.after(STOP_FLUSH_MS)]);
     this.#trouble.tryNow();
     this.#timers.clear();
     try {
-      await dispose(this.#services.state);
+      await this.#state.dispose();
     } finally {
       this.#phase = "stopped";
       this.#deps.stopped(this);
@@ -284,21 +267,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     const before = this.#pipeline.slots.finished;
     this.#stepping += 1;
     try {
-      for (;;) {
-        const atStart = this.#pipeline.slots.finished;
-        if (this.#plan.queues === undefined) await this.#layLines();
-        let due = await this.#upkeep.promote();
-        while (due.promoted > 0) due = await this.#upkeep.promote();
-        this.#due.next(due.nextAt);
-        await this.#upkeep.rescue();
-        this.#pipeline.refresh();
-        await this.#pipeline.caughtUp();
-        await this.#pipeline.quiet();
-        if (this.#pipeline.slots.finished === atStart) break;
-      }
-      await this.#upkeep.prune();
-      // Nothing runs, so no timeout is ahead: a test clock must not stop for one.
-      this.#pipeline.slots.end();
+      await drain(this.#pipeline, this.#upkeep, this.#due, () => this.#layLines());
     } finally {
       this.#stepping -= 1;
     }
@@ -311,12 +280,13 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     const { storage, beatEveryMs, lostAfterMs, logger } = this.#deps;
     return new Membership({
       ...{ storage, beatEveryMs, lostAfterMs, trouble: this.#trouble, name: this.#plan.name },
-      served: () => this.#served(),
+      served: () => this.#pipeline.slots.served(),
       held: () => this.#pipeline.held(),
       reported: (starts) => this.#pipeline.slots.reported(starts),
       asks: (asks) => this.#pipeline.slots.asked(asks),
       lost: (leases) => this.#pipeline.slots.lost(leases),
-      registered: (processId) => void this.emit("registered", { processId, queues: this.#served() }),
+      registered: (processId) =>
+        void this.emit("registered", { processId, queues: this.#pipeline.slots.served() }),
       fenced: (processId) => {
         const aborted = this.#pipeline.forsake();
         const goesOn = this.#phase === "started";
@@ -330,19 +300,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
       },
       toldAll: () => Promise.race([this.#pipeline.allSettled(), this.#timers.after(RETRY_MS_FIRST)]),
       rejoined: () => {
-        if (!this.#stepped && this.#phase === "started") this.#watch();
+        if (!this.#stepped) this.#listen();
         this.#pipeline.refresh();
       },
       goesOn: () => this.#phase === "started" || this.#phase === "stopping",
     });
-  }
-
-  #served(): ServedQueue[] {
-    return [...this.#pipeline.slots.lines.values()].map(({ queue, names, concurrency }) => ({
-      queue,
-      names,
-      concurrency,
-    }));
   }
 
   #mayStart(): boolean {
@@ -352,40 +314,17 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
 
   // ── What makes it move ─────────────────────────────────────────────────────
 
-  async #layLines(): Promise<void> {
-    const names = [...this.#plan.handlers.keys()];
-    const { lines } = this.#pipeline.slots;
-    let queues = this.#plan.queues;
-    if (queues === undefined) {
-      const found = await this.#deps.storage.lanes();
-      queues = new Map(found.lanes.map(({ queue }) => [queue, this.#plan.concurrency]));
-    }
-    for (const [queue, concurrency] of queues) {
-      if (!lines.has(queue)) lines.set(queue, new Line(queue, names, concurrency));
-    }
+  async #layLines(): Promise<boolean> {
+    return layLines(this.#pipeline.slots.lines, this.#plan, this.#deps.storage);
   }
 
-  /** Two interests: an enqueue must not cost a question about the jobs that run. */
-  #watch(): void {
-    const { storage } = this.#deps;
-    const available = [...this.#pipeline.slots.lines.values()].map(({ queue, names }) => ({ queue, names }));
-    try {
-      this.#unwatch?.();
-      this.#unwatch = storage.watch({ available }, () => this.#pipeline.refresh());
-      this.#unwatchAsks?.();
-      this.#unwatchAsks = storage.watch({ asked: this.#membership.processId }, () => this.#askAfterRuns());
-    } catch (error) {
-      // Hints only make things quick.
-      this.#trouble.report(error, "watch", this.#plan.pollIntervalMs);
-    }
+  #listen(): void {
+    if (this.#phase !== "started") return;
+    this.#hints.listen(this.#pipeline.slots.lines.values(), this.#membership.processId);
   }
 
   async #poll(): Promise<void> {
-    if (this.#plan.queues === undefined) {
-      const before = this.#pipeline.slots.lines.size;
-      await this.#layLines();
-      if (this.#pipeline.slots.lines.size > before) this.#watch();
-    }
+    if (this.#plan.queues === undefined && (await this.#layLines())) this.#listen();
     this.#pipeline.refresh();
   }
 
@@ -446,20 +385,6 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     }
   }
 
-  /** A listener that throws must not take a run's end with it: what it threw is logged. */
-  override emit<K>(
-    event: K | keyof WorkerEvents,
-    ...about: K extends keyof WorkerEvents ? WorkerEvents[K] : never
-  ): boolean {
-    try {
-      return super.emit<K>(event, ...about);
-    } catch (thrown) {
-      const { name, message } = serializeError(thrown);
-      this.#deps.logger.error(`a listener of "${String(event)}" threw ${name}: ${message}`);
-      return true;
-    }
-  }
-
   #repeat(during: string, work: () => Promise<unknown>, everyMs: number, keepAlive = false): void {
     const once = async (): Promise<boolean> => {
       if (this.#phase === "started") await this.#quietly(work, during, everyMs);
@@ -467,11 +392,4 @@ export class Worker extends EventEmitter<WorkerEvents> implements Service {
     };
     this.#timers.repeat(once, everyMs, keepAlive);
   }
-}
-
-async function dispose(state: unknown): Promise<void> {
-  if (typeof state !== "object" || state === null) return;
-  const disposable = state as Partial<AsyncDisposable & Disposable>;
-  if (typeof disposable[Symbol.asyncDispose] === "function") await disposable[Symbol.asyncDispose]?.();
-  else if (typeof disposable[Symbol.dispose] === "function") disposable[Symbol.dispose]?.();
 }
