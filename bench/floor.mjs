@@ -53,15 +53,15 @@ export function claimJobs(floor, from, n) {
   });
 }
 
-/** Settle with history: ready key out, head, end and expiry in, synced; then the lease out. */
+/** Settle with history: ready key out, head in, one row for the ends of the batch and one for its expiry, synced; then the leases out. */
 export function settleJobs(floor, from, n) {
   floor.durable.transactionSync(() => {
     for (let id = from; id < from + n; id += 1) {
       floor.ready.removeSync(readyKey(id));
       floor.head.putSync(idKey(id), HEAD);
-      floor.ended.putSync(twoKey(id), EMPTY);
-      floor.expiry.putSync(twoKey(id), EMPTY);
     }
+    floor.ended.putSync(twoKey(from), Buffer.alloc(8 * n));
+    floor.expiry.putSync(twoKey(from), EMPTY);
   });
   floor.volatile.transactionSync(() => {
     for (let id = from; id < from + n; id += 1) floor.lease.removeSync(idKey(id));

@@ -20,7 +20,7 @@ export interface Place {
 
 /** A job id, or any other whole number from 0 to 2^53 − 1. */
 export function wholeKey(value: number): Uint8Array {
-  const key = new Uint8Array(8);
+  const key = blank(8);
   putWhole(key, 0, value);
   return key;
 }
@@ -31,7 +31,7 @@ export function readWhole(key: Uint8Array, at: number = 0): number {
 
 /** `ready` and `again`: kind, lane, priority, seq. */
 export function placeKey(kind: Kind, lane: number, priority: number, seq: number): Uint8Array {
-  const key = new Uint8Array(15);
+  const key = blank(15);
   key[0] = kind;
   putU32(key, 1, lane);
   putU16(key, 5, priority + PRIORITY_BIAS);
@@ -49,7 +49,7 @@ export function readPlace(key: Uint8Array): Place {
 }
 
 export function laneKey(lane: number): Uint8Array {
-  const key = new Uint8Array(4);
+  const key = blank(4);
   putU32(key, 0, lane);
   return key;
 }
@@ -60,7 +60,7 @@ export function readLane(key: Uint8Array): number {
 
 /** An instant and a whole number: `scheduled` by (runAt, id), `batchAge` by (instant, number). */
 export function instantKey(instant: number, whole: number): Uint8Array {
-  const key = new Uint8Array(16);
+  const key = blank(16);
   putInstant(key, 0, instant);
   putWhole(key, 8, whole);
   return key;
@@ -72,7 +72,7 @@ export function readInstantKey(key: Uint8Array): { readonly instant: number; rea
 
 /** `ended`: final state, end, number of the chunk. */
 export function endedKey(state: number, endedAt: number, chunk: number): Uint8Array {
-  const key = new Uint8Array(17);
+  const key = blank(17);
   key[0] = state;
   putInstant(key, 1, endedAt);
   putWhole(key, 9, chunk);
@@ -89,7 +89,7 @@ export function readEndedKey(key: Uint8Array): {
 
 /** Two whole numbers: `attempt` by (id, number), `awaited` by (id, instance). */
 export function pairKey(first: number, second: number): Uint8Array {
-  const key = new Uint8Array(16);
+  const key = blank(16);
   putWhole(key, 0, first);
   putWhole(key, 8, second);
   return key;
@@ -129,6 +129,11 @@ const TWO_32 = 2 ** 32;
 const PRIORITY_BIAS = 0x8000;
 /** The longest key of the store's page size is 1,978 bytes. */
 const TEXT_KEY_BYTES = 500;
+
+/** From a pool, which is several times faster than an array of its own; every byte is written at once. */
+function blank(bytes: number): Uint8Array {
+  return Buffer.allocUnsafe(bytes);
+}
 
 function putU16(key: Uint8Array, at: number, value: number): void {
   key[at] = value >>> 8;

@@ -90,8 +90,16 @@ export function encodeHead(record: HeadRecord): string {
     `${head.marked ? 1 : 0},${head.failures},${head.snoozes},${head.releases},` +
     `${seq},${settledGeneration},${checkpointBytes},${chunk}`;
   const { cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt, result } = head;
-  const rare = JSON.stringify({ cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt });
-  return withBody(`${fixed},${rare}]`, result);
+  if (cancelAsked !== undefined || error !== undefined || reason !== undefined) {
+    const rare = JSON.stringify({ cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt });
+    return withBody(`${fixed},${rare}]`, result);
+  }
+  const facts = [];
+  if (settledBy !== undefined) facts.push(`"settledBy":${JSON.stringify(settledBy)}`);
+  if (startedAt !== undefined) facts.push(`"startedAt":${startedAt}`);
+  if (endedAt !== undefined) facts.push(`"endedAt":${endedAt}`);
+  if (expiresAt !== undefined) facts.push(`"expiresAt":${expiresAt}`);
+  return withBody(`${fixed},{${facts.join()}}]`, result);
 }
 
 export function decodeHead(text: string): HeadRecord {

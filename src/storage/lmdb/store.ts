@@ -60,6 +60,7 @@ export class Store {
     try {
       await this.#gate.pass(() => {
         this.environments.open();
+        this.environments.recover();
         prepare(this.environments);
         this.#refresh(true);
         this.instances.enter(this.volatile, (body) => this.environments.writeVolatile(body));
@@ -125,6 +126,7 @@ export class Store {
     if (this.#isClosed) throw new StorageClosedError(this.label);
     const wasOpen = this.environments.isOpen;
     if (!wasOpen) this.environments.open();
+    this.environments.recover();
     this.#refresh(!wasOpen);
     return work();
   }
