@@ -36,7 +36,13 @@ export async function flat({ create, size, rounds, kinds = KINDS, onProgress = (
   return rows;
 }
 
-export const KINDS = ["waiting", "scheduled at a better priority", "paused", "of an unknown name", "200 filled lanes"];
+export const KINDS = [
+  "waiting",
+  "scheduled at a better priority",
+  "paused",
+  "of an unknown name",
+  "200 filled lanes",
+];
 
 const CLAIM = 100;
 const NAMES = ["work"];

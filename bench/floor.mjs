@@ -1,17 +1,25 @@
 // The floor: what the bare `lmdb` package does with the same keys and the same transaction size as jobwright's
-// engine writes for the same work. No rules, no fence, no lanes, one process, no gate.
+// engine writes for the same work, records and payloads turned into JSON and back as anybody must. No rules, no checks, no
+// fence, no lanes, no counters, no batch ids, no handlers, one process, no gate.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { open } from "lmdb";
 
-const RECORD = Buffer.from(JSON.stringify(["bench", 0, { text: "x".repeat(88) }, 5, 900_000, 1_700_000_000_000]));
-const HEAD = Buffer.from(JSON.stringify(["completed", 0, 0, 1, 1_700_000_000_000, "0123456789abcdef.12"]));
-const LEASE = Buffer.alloc(40);
+/** What a finished job needs to say of its end, and a lease of its holder. */
+const head = (id) => [2, 0, 0, 1, 1_700_000_000_000, 0, 0, 0, 0, id, 0, 0, 1, RUN];
+const RUN = { settledBy: "0123456789abcdef.12", startedAt: 1_700_000_000_000, endedAt: 1_700_000_000_001 };
+const LEASE = ["0123456789abcdef.12", "0123456789abcdef", 0, 1_700_000_000_000, 0, 0, 1, 0];
 
 export function openFloor() {
   const folder = mkdtempSync(join(tmpdir(), "jobwright-floor-"));
-  const options = { encoding: "binary", keyEncoding: "binary", mapSize: 2 ** 36, overlappingSync: false, maxDbs: 20 };
+  const options = {
+    encoding: "binary",
+    keyEncoding: "binary",
+    mapSize: 2 ** 36,
+    overlappingSync: false,
+    maxDbs: 20,
+  };
   const durable = open({ ...options, path: join(folder, "store") });
   const volatile = open({ ...options, path: join(folder, "volatile"), noSync: true });
   const db = (env, name) => env.openDB({ name, encoding: "binary", keyEncoding: "binary" });
@@ -33,10 +41,13 @@ export function openFloor() {
 }
 
 /** Enqueue: one record and one ready key a job, synced. */
-export function storeJobs(floor, from, n) {
+export function storeJobs(floor, from, n, payload) {
   floor.durable.transactionSync(() => {
     for (let id = from; id < from + n; id += 1) {
-      floor.job.putSync(idKey(id), RECORD);
+      floor.job.putSync(
+        idKey(id),
+        Buffer.from(`[1,1,1700000000000,1700000000000,0]\n${JSON.stringify(payload)}`),
+      );
       floor.ready.putSync(readyKey(id), EMPTY);
     }
   });
@@ -47,8 +58,9 @@ export function claimJobs(floor, from, n) {
   floor.volatile.transactionSync(() => {
     for (const key of floor.ready.getKeys({ start: readyKey(from), limit: n })) {
       const id = Number(key.readBigUInt64BE(6));
-      floor.job.getBinary(idKey(id));
-      floor.lease.putSync(idKey(id), LEASE);
+      const record = floor.job.getBinary(idKey(id)).toString();
+      JSON.parse(record.slice(record.indexOf("\n") + 1));
+      floor.lease.putSync(idKey(id), Buffer.from(JSON.stringify(LEASE)));
     }
   });
 }
@@ -58,7 +70,7 @@ export function settleJobs(floor, from, n) {
   floor.durable.transactionSync(() => {
     for (let id = from; id < from + n; id += 1) {
       floor.ready.removeSync(readyKey(id));
-      floor.head.putSync(idKey(id), HEAD);
+      floor.head.putSync(idKey(id), Buffer.from(JSON.stringify(head(id))));
     }
     floor.ended.putSync(twoKey(from), Buffer.alloc(8 * n));
     floor.expiry.putSync(twoKey(from), EMPTY);

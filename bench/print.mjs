@@ -15,7 +15,14 @@ export function percentile(values, share) {
 export function printTable(title, rows) {
   console.log(title);
   const widths = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, String(cell).length)));
-  for (const row of rows) console.log(`  ${row.map((cell, i) => String(cell).padEnd(widths[i])).join("   ").trimEnd()}`);
+  for (const row of rows)
+    row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, String(cell).length)));
+  for (const row of rows)
+    console.log(
+      `  ${row
+        .map((cell, i) => String(cell).padEnd(widths[i]))
+        .join("   ")
+        .trimEnd()}`,
+    );
   console.log();
 }

@@ -18,7 +18,9 @@ if (unknown.length > 0) {
 }
 
 console.log(`Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}`);
-console.log("Machines differ and drift: compare rows of one run, and trust the ratios more than the rates.\n");
+console.log(
+  "Machines differ and drift: compare rows of one run, and trust the ratios more than the rates.\n",
+);
 for (const [name, scenario] of Object.entries(SCENARIOS)) {
   if (chosen.length === 0 || chosen.includes(name)) await scenario({ quick });
 }

@@ -60,13 +60,22 @@ export async function connect(target: string | Storage, options: ConnectOptions 
       `Use at least three times beatEvery (${beatEveryMs} ms): one late beat must not cost a process its jobs.`,
     );
   }
-  const storage = typeof target === "string" ? await storageFor(target, options.clock ?? defaultClock) : target;
+  const storage =
+    typeof target === "string" ? await storageFor(target, options.clock ?? defaultClock) : target;
   if (typeof target !== "string") {
     if (typeof target?.exchange !== "function") {
-      throw new InvalidOptionError("connect", target, 'Use a URL like "lmdb:./jobs" or "memory:", or a storage.');
+      throw new InvalidOptionError(
+        "connect",
+        target,
+        'Use a URL like "lmdb:./jobs" or "memory:", or a storage.',
+      );
     }
     if (options.clock !== undefined && options.clock !== target.clock) {
-      throw new InvalidOptionError("clock", options.clock, "Give the clock to the storage: the two must agree.");
+      throw new InvalidOptionError(
+        "clock",
+        options.clock,
+        "Give the clock to the storage: the two must agree.",
+      );
     }
   }
   const jobs = new Jobs({

@@ -19,11 +19,7 @@ const DURATION_MS_MAX = 100 * 365.25 * UNIT_MS.d;
  * @param range smallest and largest value allowed, in ms. @default 0 to 100 years
  * @throws InvalidOptionError for anything else, `NaN` and `Infinity` included
  */
-export function toMs(
-  value: Duration,
-  option: string,
-  range: { min?: number; max?: number } = {},
-): number {
+export function toMs(value: Duration, option: string, range: { min?: number; max?: number } = {}): number {
   const { min = 0, max = DURATION_MS_MAX } = range;
   const ms = parse(value);
   if (ms === undefined) {

@@ -256,5 +256,8 @@ export class StorageCorruptedError extends JobwrightError {
 
 function showPath(path: readonly (string | number)[]): string {
   if (path.length === 0) return "payload";
-  return path.map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`)).join("").replace(/^\./, "");
+  return path
+    .map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`))
+    .join("")
+    .replace(/^\./, "");
 }

@@ -81,5 +81,9 @@ export function attemptView(entry: AttemptEntry): Attempt {
 export function toJobId(id: string): JobId {
   const n = typeof id === "string" && /^[1-9]\d{0,15}$/.test(id) ? Number(id) : Number.NaN;
   if (Number.isSafeInteger(n)) return n;
-  throw new InvalidOptionError("job id", id, `Use the id of a handle, a decimal string; ${show(id)} is none.`);
+  throw new InvalidOptionError(
+    "job id",
+    id,
+    `Use the id of a handle, a decimal string; ${show(id)} is none.`,
+  );
 }

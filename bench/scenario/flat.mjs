@@ -17,14 +17,17 @@ export async function flatScenario({ quick }) {
   try {
     for (const [label, create] of Object.entries(engines)) {
       const rows = await flat({ create, size, rounds: 50 });
-      printTable(`${label}: claim(100) beside ${size} jobs, warm, median of 50 (limit: 2 × of 100 jobs alone)`, [
-        ...rows.map(({ kind, medianMs, baselineMs, ratio }) => [
-          kind,
-          `${medianMs.toFixed(3)} ms`,
-          `alone ${baselineMs.toFixed(3)} ms`,
-          `${ratio.toFixed(2)} ×`,
-        ]),
-      ]);
+      printTable(
+        `${label}: claim(100) beside ${size} jobs, warm, median of 50 (limit: 2 × of 100 jobs alone)`,
+        [
+          ...rows.map(({ kind, medianMs, baselineMs, ratio }) => [
+            kind,
+            `${medianMs.toFixed(3)} ms`,
+            `alone ${baselineMs.toFixed(3)} ms`,
+            `${ratio.toFixed(2)} ×`,
+          ]),
+        ],
+      );
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

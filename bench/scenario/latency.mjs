@@ -24,7 +24,11 @@ export async function latency({ quick }) {
 }
 
 function line(title, times) {
-  return [title, `p50 ${percentile(times, 0.5).toFixed(2)} ms`, `p99 ${percentile(times, 0.99).toFixed(2)} ms`];
+  return [
+    title,
+    `p50 ${percentile(times, 0.5).toFixed(2)} ms`,
+    `p99 ${percentile(times, 0.99).toFixed(2)} ms`,
+  ];
 }
 
 async function sameProcess(url, n) {

@@ -16,13 +16,22 @@ export async function lmdbRates({ quick }) {
   for (let round = 0; round < 5; round += 1) await measure(n, rates);
   const row = (title, own, floor, aim) => {
     const ratio = median(rates[own].map((rate, i) => rate / rates[floor][i]));
-    return [title, `${median(rates[own])} jobs/s`, `floor ${median(rates[floor])}`, `${ratio.toFixed(2)} ×`, aim];
+    return [
+      title,
+      `${median(rates[own])} jobs/s`,
+      `floor ${median(rates[floor])}`,
+      `${ratio.toFixed(2)} ×`,
+      aim,
+    ];
   };
-  printTable(`lmdb: synced to disk, default options, ${n} jobs, payload of 100 bytes (aim: 0.6 × of the floor)`, [
-    row(`bulk, enqueueMany of ${BATCH}`, "bulk", "bulkFloor", "guide 100,000"),
-    row("100 concurrent enqueue()", "singles", "singlesFloor", "guide 40,000"),
-    row("drain, one process, finished jobs kept", "drain", "drainFloor", "guide 50,000"),
-  ]);
+  printTable(
+    `lmdb: synced to disk, default options, ${n} jobs, payload of 100 bytes (aim: 0.6 × of the floor)`,
+    [
+      row(`bulk, enqueueMany of ${BATCH}`, "bulk", "bulkFloor", "guide 100,000"),
+      row("100 concurrent enqueue()", "singles", "singlesFloor", "guide 40,000"),
+      row("drain, one process, finished jobs kept", "drain", "drainFloor", "guide 50,000"),
+    ],
+  );
 }
 
 async function measure(n, rates) {
@@ -30,7 +39,7 @@ async function measure(n, rates) {
   const floor = openFloor();
   try {
     let from = performance.now();
-    for (let i = 0; i < n; i += BATCH) storeJobs(floor, i, BATCH);
+    for (let i = 0; i < n; i += BATCH) storeJobs(floor, i, BATCH, payload);
     rates.bulkFloor.push(perSecond(n, from));
 
     const jobs = await connect(`lmdb:${folder}`);
@@ -51,7 +60,7 @@ async function measure(n, rates) {
     rates.bulk.push(perSecond(n, from));
 
     from = performance.now();
-    for (let i = 0; i < n; i += 100) storeJobs(floor, n + i, 100);
+    for (let i = 0; i < n; i += 100) storeJobs(floor, n + i, 100, payload);
     rates.singlesFloor.push(perSecond(n, from));
 
     from = performance.now();

@@ -65,7 +65,12 @@ export interface JobDefinition<
   readonly options: DefinitionOptions<Payload>;
   readonly run?: Handler<Payload, Result, State>;
   /** Types only; never set. */
-  readonly "~types"?: { readonly input: Input; readonly payload: Payload; readonly result: Result; readonly state: State };
+  readonly "~types"?: {
+    readonly input: Input;
+    readonly payload: Payload;
+    readonly result: Result;
+    readonly state: State;
+  };
 }
 
 /** Any definition: what lists of definitions hold. */
@@ -73,13 +78,17 @@ export interface JobDefinition<
 export type AnyJobDefinition = JobDefinition<string, any, any, any, any>;
 
 /** What `enqueue` takes for a definition. */
-export type InputOf<D> = D extends JobDefinition<string, infer Input, infer _P, infer _R, infer _S> ? Input : never;
+export type InputOf<D> =
+  D extends JobDefinition<string, infer Input, infer _P, infer _R, infer _S> ? Input : never;
 /** What the handler gets: the schema's output. */
-export type PayloadOf<D> = D extends JobDefinition<string, infer _I, infer Payload, infer _R, infer _S> ? Payload : never;
+export type PayloadOf<D> =
+  D extends JobDefinition<string, infer _I, infer Payload, infer _R, infer _S> ? Payload : never;
 /** What a definition's `run` returns, as `result()` answers it. */
-export type ResultOf<D> = D extends JobDefinition<string, infer _I, infer _P, infer Result, infer _S> ? Result : never;
+export type ResultOf<D> =
+  D extends JobDefinition<string, infer _I, infer _P, infer Result, infer _S> ? Result : never;
 /** What a definition's handler needs as `ctx.state`. */
-export type StateOf<D> = D extends JobDefinition<string, infer _I, infer _P, infer _R, infer State> ? State : never;
+export type StateOf<D> =
+  D extends JobDefinition<string, infer _I, infer _P, infer _R, infer State> ? State : never;
 
 /** A result as it comes back through JSON: what a handler returned, less the directives. */
 type Returned<R> = Exclude<Awaited<R>, NoResult>;
@@ -130,7 +139,9 @@ export function defineJob<
  * @throws InvalidOptionError when `run` is no function or the definition has a handler already
  */
 export function implement<Name extends string, Input, Payload, R, State = unknown>(
-  definition: JobDefinition<Name, Input, Payload, unknown, never> | JobDefinition<Name, Input, Payload, unknown, unknown>,
+  definition:
+    | JobDefinition<Name, Input, Payload, unknown, never>
+    | JobDefinition<Name, Input, Payload, unknown, unknown>,
   run: (payload: Payload, ctx: JobContext<State>) => R,
 ): JobDefinition<Name, Input, Payload, Returned<R>, State> {
   const bound: JobDefinition<Name, Input, Payload, Returned<R>, State> = {

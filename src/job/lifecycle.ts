@@ -17,7 +17,12 @@ import type { Later } from "./outcome.ts";
 export type RunEnd =
   /** `note` says why a result that was returned is not kept. */
   | { readonly kind: "returned"; readonly result?: string; readonly note?: string }
-  | { readonly kind: "threw"; readonly error: JobError; readonly fatal?: boolean; readonly retryAfterMs?: number }
+  | {
+      readonly kind: "threw";
+      readonly error: JobError;
+      readonly fatal?: boolean;
+      readonly retryAfterMs?: number;
+    }
   | { readonly kind: "snoozed"; readonly later: Later }
   | { readonly kind: "rescheduled"; readonly later: Later }
   | { readonly kind: "cancelled"; readonly reason: string }
@@ -34,7 +39,12 @@ export type Outcome =
   | { readonly state: "completed"; readonly result?: string; readonly reason?: string }
   | { readonly state: "dead"; readonly error: JobError }
   /** `unspent`: no run of it had begun, or it was given back. */
-  | { readonly state: "cancelled"; readonly reason: string; readonly error?: JobError; readonly unspent?: true }
+  | {
+      readonly state: "cancelled";
+      readonly reason: string;
+      readonly error?: JobError;
+      readonly unspent?: true;
+    }
   | {
       readonly state: "scheduled";
       readonly later: Later;
@@ -183,9 +193,7 @@ export function applyOutcome(
         snoozes: head.snoozes + (outcome.attempt === "kept" ? 1 : 0),
         // Proven progress clears the suspicion that the job kills its process.
         marked: outcome.attempt === "spent" ? head.marked : false,
-        ...(outcome.error === undefined
-          ? {}
-          : { error: outcome.error, failures: head.failures + 1 }),
+        ...(outcome.error === undefined ? {} : { error: outcome.error, failures: head.failures + 1 }),
       };
     }
     case "cancelled":
@@ -196,9 +204,7 @@ export function applyOutcome(
           state: "cancelled",
           attempt: outcome.unspent === true ? head.attempt : head.attempt + 1,
           reason: outcome.reason,
-          ...(outcome.error === undefined
-            ? {}
-            : { error: outcome.error, failures: head.failures + 1 }),
+          ...(outcome.error === undefined ? {} : { error: outcome.error, failures: head.failures + 1 }),
         },
         retention.cancelledMs,
         facts.now,
@@ -275,7 +281,12 @@ export function instantOf(later: Later, now: number): number {
 }
 
 /** The entry for a failed attempt; call it when {@link applyOutcome} raised `failures`. */
-export function attemptEntry(before: JobHead, after: JobHead, processId: string, facts: RunFacts): AttemptEntry {
+export function attemptEntry(
+  before: JobHead,
+  after: JobHead,
+  processId: string,
+  facts: RunFacts,
+): AttemptEntry {
   return {
     number: after.failures,
     attempt: before.attempt + 1,

@@ -6,10 +6,11 @@ import { readCounts } from "./ledger.ts";
 import { type Leases, type Line, readAsks, readLine, recordStarts } from "./leases.ts";
 import { LineReader, type ReadyJob } from "./line-reader.ts";
 import { living } from "./processes.ts";
+import type { LeaseRecord } from "./records.ts";
 import type { Store } from "./store.ts";
 
 /** Jobs given in one hold of the gate; a larger claim takes several. */
-const HOLD_CLAIMS = 500;
+const HOLD_CLAIMS = 600;
 
 /** A claim as it goes through one or more holds. */
 export class Claim {
@@ -19,6 +20,7 @@ export class Claim {
   /** Jobs given, by index of the queue. */
   readonly #given: number[];
   #gaveMarked = false;
+  #lastLease: LeaseRecord | undefined;
   #known = false;
   #asks: readonly Ask[] = [];
   #nextAt: number | undefined;
@@ -85,17 +87,29 @@ export class Claim {
     const line = leases.line(job.lane.id);
     if (ready.isAgain) leases.tables.again.remove(placeKey(kind, job.lane.id, priority, seq));
     else line.advance(kind, priority, seq);
-    const lease = {
-      token,
-      holder: processId,
-      generation: head.generation,
-      startedAt: now,
-      // A marked job is given for a free slot only, so that its start is certain.
-      started: head.marked,
-      claimedBy: processId,
-      lane: job.lane.id,
-      asked: head.cancelAsked !== undefined,
-    };
+    const asked = head.cancelAsked !== undefined;
+    let lease = this.#lastLease;
+    // Most jobs of a claim get leases that say the same.
+    if (
+      lease?.generation !== head.generation ||
+      lease.startedAt !== now ||
+      lease.started !== head.marked ||
+      lease.lane !== job.lane.id ||
+      lease.asked !== asked
+    ) {
+      lease = {
+        token,
+        holder: processId,
+        generation: head.generation,
+        startedAt: now,
+        // A marked job is given for a free slot only, so that its start is certain.
+        started: head.marked,
+        claimedBy: processId,
+        lane: job.lane.id,
+        asked,
+      };
+      this.#lastLease = lease;
+    }
     leases.take(job.id, lease, head.cancelAsked);
   }
 

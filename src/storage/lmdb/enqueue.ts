@@ -9,7 +9,7 @@ import type { Ledger } from "./ledger.ts";
 import type { Store } from "./store.ts";
 
 /** Jobs in one transaction, unless a group is larger: more would keep others waiting. */
-export const HOLD_JOBS = 500;
+export const HOLD_JOBS = 600;
 
 /**
  * Store groups of jobs. A large batch takes several transactions; each keeps its answers with the batch

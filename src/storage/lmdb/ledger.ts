@@ -129,7 +129,7 @@ export class Ledger {
     tables.job.put(key, encodeSpec(spec));
     if (givenId !== undefined) tables.given.put(textKey(job.name, givenId), String(id));
     if (newHead(priority, runAt, now).state === "available") {
-      tables.ready.put(placeKey(PLAIN, lane.id, priority, id), "");
+      tables.ready.putSame(placeKey(PLAIN, lane.id, priority, id), "");
       this.#countReady(lane, priority, false, 1);
     } else {
       tables.scheduled.put(instantKey(runAt, id), String(lane.id));

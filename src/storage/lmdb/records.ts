@@ -94,12 +94,12 @@ export function encodeHead(record: HeadRecord): string {
     const rare = JSON.stringify({ cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt });
     return withBody(`${fixed},${rare}]`, result);
   }
-  const facts = [];
-  if (settledBy !== undefined) facts.push(`"settledBy":${JSON.stringify(settledBy)}`);
-  if (startedAt !== undefined) facts.push(`"startedAt":${startedAt}`);
-  if (endedAt !== undefined) facts.push(`"endedAt":${endedAt}`);
-  if (expiresAt !== undefined) facts.push(`"expiresAt":${expiresAt}`);
-  return withBody(`${fixed},{${facts.join()}}]`, result);
+  if (settledBy !== undefined && startedAt !== undefined && endedAt !== undefined) {
+    const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
+    const run = `"settledBy":${JSON.stringify(settledBy)},"startedAt":${startedAt},"endedAt":${endedAt}`;
+    return withBody(`${fixed},{${run}${expiry}}]`, result);
+  }
+  return withBody(`${fixed},${JSON.stringify({ settledBy, startedAt, endedAt, expiresAt })}]`, result);
 }
 
 export function decodeHead(text: string): HeadRecord {
@@ -193,6 +193,17 @@ export interface LeaseRecord {
 }
 
 export function encodeLease(lease: LeaseRecord): string {
+  if (lease !== lastLease.lease) lastLease = { lease, text: leaseText(lease) };
+  return lastLease.text;
+}
+
+/** A claim gives many jobs one and the same lease. */
+let lastLease: { readonly lease: LeaseRecord | undefined; readonly text: string } = {
+  lease: undefined,
+  text: "",
+};
+
+function leaseText(lease: LeaseRecord): string {
   const { token, holder, generation, startedAt, started, claimedBy, lane, asked } = lease;
   const claimer = claimedBy === holder ? 0 : JSON.stringify(claimedBy);
   return `[${JSON.stringify(token)},${JSON.stringify(holder)},${generation},${startedAt},${started ? 1 : 0},${claimer},${lane},${asked ? 1 : 0}]`;

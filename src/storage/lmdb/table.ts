@@ -8,6 +8,9 @@ export interface Row {
 /** One named database of an environment: byte keys in order, text values. */
 export class Table {
   readonly #db: Database<string, Uint8Array>;
+  /** The last value of {@link putSame}. */
+  #lastText = "";
+  #lastBytes: Uint8Array = Buffer.alloc(0);
 
   constructor(db: Database<string, Uint8Array>) {
     this.#db = db;
@@ -22,16 +25,28 @@ export class Table {
     void this.#db.put(key, value);
   }
 
+  /** As {@link put}, for rows that often say the same: turning text into bytes has its price. */
+  putSame(key: Uint8Array, value: string): void {
+    if (value !== this.#lastText) {
+      this.#lastText = value;
+      this.#lastBytes = Buffer.from(value);
+    }
+    void this.#db.put(key, this.#lastBytes as unknown as string);
+  }
+
   /** Inside a transaction only. */
   remove(key: Uint8Array): void {
     void this.#db.remove(key);
   }
 
-  /** Rows from `start` on and before `end`. Read at once: a cursor left open would pin old pages. */
+  /**
+   * Rows from `start` on and before `end`. Read at once, in one turn: a cursor left open would pin old pages,
+   * and as nothing can come between, it needs no snapshot of its own.
+   */
   rows(start: Uint8Array, end: Uint8Array, limit: number): Row[] {
     const rows: Row[] = [];
     if (limit <= 0) return rows;
-    for (const row of this.#db.getRange({ start, end, limit })) rows.push(row);
+    for (const row of this.#db.getRange({ start, end, limit, snapshot: false })) rows.push(row);
     return rows;
   }
 
@@ -39,7 +54,7 @@ export class Table {
   rowsBelow(start: Uint8Array, end: Uint8Array, limit: number): Row[] {
     const rows: Row[] = [];
     if (limit <= 0) return rows;
-    const range = { start, end, limit: limit + 1, reverse: true, inclusiveEnd: true };
+    const range = { start, end, limit: limit + 1, reverse: true, inclusiveEnd: true, snapshot: false };
     for (const row of this.#db.getRange(range)) {
       if (Buffer.compare(row.key, start) < 0 && rows.length < limit) rows.push(row);
     }

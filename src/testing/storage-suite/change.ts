@@ -163,17 +163,15 @@ const cases: Case[] = [
       );
     },
   },
-  ...ASKED_ENDS.map(
-    ([what, outcome, expected]): Case => ({
-      name: `heeds an ask that the worker had not heard of when its run ${what}`,
-      async run(stage) {
-        const id = await stage.jobIn("asked");
-        await stage.end(stage.leaseFor(id), outcome);
-        assertHas(await stage.get(id), { cancelAsked: undefined, ...expected });
-        assert.deepEqual((await stage.claimAll()).asks, []);
-      },
-    }),
-  ),
+  ...ASKED_ENDS.map(([what, outcome, expected]): Case => ({
+    name: `heeds an ask that the worker had not heard of when its run ${what}`,
+    async run(stage) {
+      const id = await stage.jobIn("asked");
+      await stage.end(stage.leaseFor(id), outcome);
+      assertHas(await stage.get(id), { cancelAsked: undefined, ...expected });
+      assert.deepEqual((await stage.claimAll()).asks, []);
+    },
+  })),
   {
     name: "starts a retried dead job anew, with its error and attempts still to be seen",
     async run(stage) {
