@@ -70,8 +70,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "heed-no-ask",
     why: "a cancel that is asked while the run fails would be forgotten, and the job would be retried",
     file: "src/job/lifecycle.ts",
-    find: 'if (reason === undefined || outcome.state === "completed" || outcome.state === "cancelled") return outcome;',
-    replace: 'if (reason === undefined || outcome.state !== "available") return outcome;',
+    find: "if (reason === undefined ||",
+    replace: "if (reason === undefined || reason.length >= 0 ||",
     tests: ["test/worker/cancel-race.test.ts"],
   },
 
@@ -139,11 +139,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     file: "src/job/lifecycle.ts",
     find: 'if (!end.started) return { state: "available", marked: true };',
     replace: 'if (!end.started) return { state: "available", marked: false };',
-    tests: [
-      "test/worker/liveness.test.ts",
-      "-t",
-      "'memory' spends nothing of what a lost process had only read",
-    ],
+    tests: ["test/rows.test.ts", "-t", "is given alone from then on"],
   },
   {
     name: "memory-rescues-the-living",
@@ -171,7 +167,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     if (returned !== undefined) throw new TypeError("The body of a transaction must return nothing.");`,
     replace: `    body();
     return new Promise<void>((resolve) => setTimeout(resolve, 50));`,
-    tests: ["test/rows.test.ts", "-t", "'lmdb' B1 "],
+    tests: ["test/lmdb/processes.test.ts", "-t", "see at once what the other was answered for"],
   },
   {
     name: "lmdb-commits-without-sync",
@@ -202,7 +198,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
         follow.drops.clear();
         for (const list of [follow.again, follow.gone, follow.asks]) list.splice(0);
       });`,
-    tests: ["test/rows.test.ts", "-t", "H3 a settle that fails leaves its lease"],
+    tests: ["test/rows.test.ts", "-t", "a settle whose durable write fails leaves its lease standing"],
   },
   {
     name: "lmdb-opens-without-the-gate",
@@ -405,7 +401,15 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     find: "if (!result.known) return this.#fence();\n      this.#acknowledged(sentAt);",
     replace:
       "if (!result.known) return this.#fence();\n      this.#acknowledged(Math.max(sentAt, performance.now()));",
-    tests: ["src/worker/heartbeat.test.ts", "-t", "counts from the moment a beat was sent"],
+    tests: ["test/rows.test.ts", "-t", "the fence counts from the moment a later beat was sent"],
+  },
+  {
+    name: "fence-counts-from-the-first-answer",
+    why: "others may count the silence from the moment a beat was sent: the fence would come too late",
+    file: "src/worker/heartbeat.ts",
+    find: "this.#acknowledged(sentAt);\n    this.#schedule();",
+    replace: "this.#acknowledged(Math.max(sentAt, performance.now()));\n    this.#schedule();",
+    tests: ["test/rows.test.ts", "-t", "the fence counts from the moment the first beat was sent"],
   },
   {
     name: "stop-forgets-the-claim-in-flight",

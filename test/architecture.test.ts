@@ -117,6 +117,7 @@ describe("the form of files", () => {
     const folders = committed.filter((path) => /^(?:src|test|scripts|examples|bench|docs)\//.test(path));
     const badForm = folders.filter((path) =>
       path
+        .replace(/(?:^|\/)README\.md$/, "")
         .split("/")
         .some((name) => !/^\.?[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)*$/.test(name)),
     );

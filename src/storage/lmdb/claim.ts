@@ -10,7 +10,7 @@ import type { LeaseRecord } from "./records.ts";
 import type { Store } from "./store.ts";
 
 /** Jobs given in one hold of the gate; a larger claim takes several. */
-const HOLD_CLAIMS = 600;
+const HOLD_CLAIMS = 550;
 
 /** A claim as it goes through one or more holds. */
 export class Claim {

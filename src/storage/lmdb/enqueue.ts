@@ -8,8 +8,11 @@ import { instantKey, LOWEST_KEY, textKey, wholeKey } from "./keys.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Store } from "./store.ts";
 
-/** Jobs in one transaction, unless a group is larger: more would keep others waiting. */
-export const HOLD_JOBS = 600;
+/**
+ * Jobs in one transaction, unless a group is larger: more would keep others waiting. A worker that reads
+ * ahead settles up to 500 and its slots at once: that must fit.
+ */
+export const HOLD_JOBS = 550;
 
 /**
  * Store groups of jobs. A large batch takes several transactions; each keeps its answers with the batch

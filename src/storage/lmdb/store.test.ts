@@ -186,7 +186,7 @@ describe("a transaction", () => {
     expect(order).toEqual(["committed", "answered", "committed", "answered"]);
   });
 
-  test("takes at most 500 jobs, so that others come in between; a group is never cut", async () => {
+  test("takes at most 550 jobs, so that others come in between; a group is never cut", async () => {
     const sizes: number[] = [];
     const real = store.writeDurable.bind(store);
     vi.spyOn(store, "writeDurable").mockImplementation((now, body) => {
