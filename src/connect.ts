@@ -3,7 +3,7 @@ import { type Duration, toMs } from "./duration.ts";
 import { InvalidOptionError, MissingDependencyError } from "./errors.ts";
 import type { JobOptions } from "./job/definition.ts";
 import { Jobs } from "./jobs.ts";
-import { lineLogger, type Logger } from "./logger.ts";
+import { lineLogger, type Logger, safeLogger } from "./logger.ts";
 import type { Storage } from "./storage/storage.ts";
 
 /** How `Jobs` behave; see docs/options.md. */
@@ -81,7 +81,7 @@ export async function connect(target: string | Storage, options: ConnectOptions 
   const jobs = new Jobs({
     storage,
     clock: storage.clock,
-    logger: options.logger ?? lineLogger(),
+    logger: safeLogger(options.logger ?? lineLogger()),
     random: options.random ?? Math.random,
     defaults: options.defaults ?? {},
     beatEveryMs,

@@ -18,14 +18,8 @@ export { json, type StandardSchema } from "./job/schema.ts";
 export { type Backoff, exponential, fixed, linear } from "./job/backoff.ts";
 export { type Duration } from "./duration.ts";
 
-export {
-  type CancelResult,
-  type EnqueueItem,
-  item,
-  type JobFilter,
-  type Jobs,
-  type PauseTarget,
-} from "./jobs.ts";
+export { type CancelResult, type EnqueueItem, item, type Jobs, type PauseTarget } from "./jobs.ts";
+export { type JobFilter } from "./filter.ts";
 export { type EnqueueOptions } from "./job/options.ts";
 export { type JobHandle } from "./handle.ts";
 export { type Attempt, type Job } from "./view.ts";

@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { Changer } from "./changer.ts";
 import { Enqueuer } from "./enqueuer.ts";
 import {
   DuplicateIdError,
@@ -7,14 +8,14 @@ import {
   PayloadTooLargeError,
   StateError,
 } from "./errors.ts";
+import { checkFilter, checkState, type JobFilter } from "./filter.ts";
 import { JobHandle } from "./handle.ts";
 import type { AnyJobDefinition, InputOf, JobOptions, ResultOf, StateOf } from "./job/definition.ts";
-import type { JobState } from "./job/job.ts";
-import { JOB_STATES } from "./job/job.ts";
 import type { Change, ChangeResult } from "./job/lifecycle.ts";
 import { limits } from "./job/limits.ts";
 import { checkName } from "./job/name.ts";
 import {
+  builtIn,
   checkDefaults,
   type EnqueueOptions,
   isUnchecked,
@@ -67,14 +68,6 @@ export type CancelResult =
   | "finished"
   | "missing";
 
-/** Which jobs to list or count. */
-export interface JobFilter {
-  readonly state: JobState;
-  readonly queue?: string;
-  readonly name?: string;
-  readonly tag?: string;
-}
-
 /** A queue, or one job name in it. */
 export interface PauseTarget {
   readonly queue: string;
@@ -99,6 +92,7 @@ export class Jobs implements AsyncDisposable {
   readonly #deps: JobsDeps;
   readonly #enqueuer: Enqueuer;
   readonly #waiter: Waiter;
+  readonly #changer: Changer;
   readonly #workers = new Set<Worker>();
   #closing: Promise<void> | undefined;
 
@@ -107,6 +101,7 @@ export class Jobs implements AsyncDisposable {
     this.#deps = { ...deps, defaults: checkDefaults(deps.defaults) };
     this.#enqueuer = new Enqueuer(deps.storage, deps.random);
     this.#waiter = new Waiter(deps.storage);
+    this.#changer = new Changer(deps.storage);
   }
 
   get clock(): Clock {
@@ -233,6 +228,7 @@ export class Jobs implements AsyncDisposable {
         beatEveryMs,
         lostAfterMs,
         jobs: this,
+        defaultQueue: this.#deps.defaults.queue ?? builtIn.queue,
         stopped: (stopped) => this.#workers.delete(stopped),
       },
       definitions,
@@ -266,17 +262,26 @@ export class Jobs implements AsyncDisposable {
   async list(
     query: JobFilter & { readonly limit?: number; readonly after?: string },
   ): Promise<{ jobs: Job[]; next?: string }> {
-    const { limit = 100, ...filter } = query;
+    const { limit = 100, after, ...filter } = query;
+    checkFilter(filter, ["state", "queue", "name", "tag"]);
     checkState(filter.state);
+    if (after !== undefined && typeof after !== "string") {
+      throw new InvalidOptionError("after", after, "Use `next` of the page before.");
+    }
     if (!Number.isInteger(limit) || limit < 1 || limit > limits.listPage) {
       throw new InvalidOptionError("limit", limit, `Use an integer from 1 to ${limits.listPage}.`);
     }
-    const { jobs, next } = await this.#deps.storage.list({ ...filter, limit });
+    const { jobs, next } = await this.#deps.storage.list({
+      ...filter,
+      limit,
+      ...(after === undefined ? {} : { after }),
+    });
     return { jobs: jobs.map(jobView), ...(next === undefined ? {} : { next }) };
   }
 
   /** How many jobs there are; exact up to 10,000 at least. Never scans. */
   async count(filter: Partial<Omit<JobFilter, "tag">> = {}): Promise<{ n: number; exact: boolean }> {
+    checkFilter(filter, ["state", "queue", "name"]);
     if (filter.state !== undefined) checkState(filter.state);
     return this.#deps.storage.count(filter);
   }
@@ -318,8 +323,7 @@ export class Jobs implements AsyncDisposable {
   }
 
   async #change(id: string, change: Change): Promise<ChangeResult> {
-    const [result] = await this.#deps.storage.change([toJobId(id)], change);
-    return result as ChangeResult;
+    return this.#changer.change(toJobId(id), change);
   }
 
   /** Claim nothing more from a queue, or of one name in it, in the whole fleet and durably. Running jobs go on. */
@@ -342,6 +346,7 @@ export class Jobs implements AsyncDisposable {
   async #close(): Promise<void> {
     const stops = await Promise.allSettled([...this.#workers].map((worker) => worker.stop()));
     await this.#enqueuer.close();
+    await this.#changer.close();
     this.#waiter.close();
     await this.#deps.storage.close();
     // A state that could not be disposed is the caller's to know, but it must not keep the storage open.
@@ -383,10 +388,4 @@ function itemsOf(
 function laneTarget(target: PauseTarget): PauseTarget {
   const queue = checkName(target?.queue, "queue");
   return target.name === undefined ? { queue } : { queue, name: checkName(target.name, "name") };
-}
-
-function checkState(state: JobState): void {
-  if (!JOB_STATES.includes(state)) {
-    throw new InvalidOptionError("state", state, `Use one of ${JOB_STATES.join(", ")}.`);
-  }
 }

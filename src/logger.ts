@@ -1,3 +1,5 @@
+import { InvalidOptionError } from "./errors.ts";
+
 /** Anything shaped like `console`: pino, consola and `console` itself fit. */
 export interface Logger {
   debug(message: string, details?: Readonly<Record<string, unknown>>): void;
@@ -41,6 +43,28 @@ export function lineLogger(
     warn: (message) => log("warn", message),
     error: (message) => log("error", message),
   };
+}
+
+/**
+ * A logger handed in, made harmless: what it throws is nobody's business, least of all a job's.
+ *
+ * @throws InvalidOptionError when it has not all four methods
+ */
+export function safeLogger(logger: Logger): Logger {
+  const levels = ["debug", "info", "warn", "error"] as const;
+  const safe = (level: (typeof levels)[number]) => {
+    if (typeof logger?.[level] !== "function") {
+      throw new InvalidOptionError("logger", logger, `Use an object with the methods ${levels.join(", ")}.`);
+    }
+    return (message: string, details?: Readonly<Record<string, unknown>>): void => {
+      try {
+        logger[level](message, details);
+      } catch {
+        // A logger that fails cannot be told of through itself.
+      }
+    };
+  };
+  return { debug: safe("debug"), info: safe("info"), warn: safe("warn"), error: safe("error") };
 }
 
 /** Says nothing. */

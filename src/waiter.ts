@@ -5,6 +5,8 @@ import type { Storage, StoredJob, Unwatch } from "./storage/storage.ts";
 /** Between two looks when no hint comes: short at first, for quick jobs, then longer. Real time. */
 const LOOK_MS_FIRST = 25;
 const LOOK_MS_MAX = 1_000;
+/** Jobs in one look. */
+const LOOK_JOBS = 500;
 
 interface Waiting {
   readonly ids: Set<(job: StoredJob | undefined) => void>;
@@ -17,8 +19,9 @@ export class Waiter {
   readonly #waiting = new Map<JobId, Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #lookMs = LOOK_MS_FIRST;
-  #looking = false;
-  #again = false;
+  #looking: Promise<void> | undefined;
+  /** Jobs to look at next: new ones, and those of which a hint came. */
+  readonly #news = new Set<JobId>();
   readonly #failures = new Set<(error: unknown) => void>();
 
   constructor(storage: Storage) {
@@ -74,13 +77,20 @@ export class Waiter {
   #add(id: JobId, done: (job: StoredJob | undefined) => void): void {
     const known = this.#waiting.get(id);
     if (known === undefined) {
-      const unwatch = this.#storage.watch({ finished: [id] }, () => void this.#look());
+      const unwatch = this.#storage.watch({ finished: [id] }, () => this.#lookSoon(id));
       this.#waiting.set(id, { ids: new Set([done]), unwatch });
     } else {
       known.ids.add(done);
     }
     this.#lookMs = LOOK_MS_FIRST;
-    void this.#look();
+    this.#lookSoon(id);
+  }
+
+  /** Only jobs of which there is news are looked at; all of them when the timer says so. */
+  #lookSoon(id: JobId): void {
+    this.#news.add(id);
+    // Those of one turn of the event loop go together.
+    this.#looking ??= Promise.resolve().then(() => this.#look());
   }
 
   #rest(): void {
@@ -89,29 +99,29 @@ export class Waiter {
   }
 
   async #look(): Promise<void> {
-    if (this.#looking) {
-      this.#again = true;
-      return;
-    }
-    this.#looking = true;
-    do {
-      this.#again = false;
-      const ids = [...this.#waiting.keys()];
+    while (this.#news.size > 0) {
+      const ids = [...this.#news].slice(0, LOOK_JOBS);
+      for (const id of ids) this.#news.delete(id);
       try {
-        for (let i = 0; i < ids.length; i += 500) await this.#lookAt(ids.slice(i, i + 500));
+        await this.#lookAt(ids.filter((id) => this.#waiting.has(id)));
       } catch (error) {
         if (error instanceof StorageClosedError) this.close();
         // Anything else: the next look, or the caller's timeout, will tell.
       }
-    } while (this.#again);
-    this.#looking = false;
-    this.#rest();
-    if (this.#waiting.size === 0) return;
-    this.#timer = setTimeout(() => void this.#look(), this.#lookMs);
+    }
+    this.#looking = undefined;
+    if (this.#waiting.size === 0) return this.#rest();
+    this.#timer ??= setTimeout(() => this.#lookAtAll(), this.#lookMs);
+  }
+
+  #lookAtAll(): void {
+    this.#timer = undefined;
     this.#lookMs = Math.min(LOOK_MS_MAX, this.#lookMs * 2);
+    for (const id of this.#waiting.keys()) this.#lookSoon(id);
   }
 
   async #lookAt(ids: readonly JobId[]): Promise<void> {
+    if (ids.length === 0) return;
     const jobs = await this.#storage.get(ids);
     jobs.forEach((job, i) => {
       if (job !== undefined && !isFinal(job.state)) return;

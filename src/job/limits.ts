@@ -40,6 +40,8 @@ export const limits = {
   concurrency: 10_000,
   /** Jobs on one page of a listing. */
   listPage: 1_000,
+  /** Payload and result text on one page, in characters: a page of large jobs is shorter. */
+  listText: 16_777_216,
   /** Rows a filtered listing looks at before it answers with a cursor. */
   listScan: 1_000,
   /** Counts up to this number are exact on every storage. */

@@ -100,7 +100,8 @@ export interface Storage {
   /**
    * One page of the jobs in one state, at most `limits.listPage`. Available ones in order of seq, scheduled
    * by (runAt, id), running by id, finished ones newest end first. A page may hold fewer jobs than asked
-   * for and still have a `next`: filters look at no more than `limits.listScan` rows a page.
+   * for and still have a `next`: filters look at no more than `limits.listScan` rows a page, and it ends
+   * when it holds `limits.listText` of payloads and results.
    */
   list(query: ListQuery): Promise<{ jobs: StoredJob[]; next?: string }>;
 

@@ -12,6 +12,8 @@ export class Due {
   readonly #deps: DueDeps;
   #timer: Timer | undefined;
   #at = Number.POSITIVE_INFINITY;
+  /** The timer is set for an instant that has passed: it fires at once. */
+  #isLate = false;
   #isPromoting = false;
   #isStopped = false;
 
@@ -21,7 +23,12 @@ export class Due {
 
   /** The next job is due then, as far as the storage just knew. */
   next(at: number | undefined): void {
-    if (at === undefined || this.#isStopped || (this.#timer !== undefined && at >= this.#at)) return;
+    if (at === undefined || this.#isStopped) return;
+    // The machine's clock may have been set forward, or the machine was asleep: then the timer is late, and
+    // whoever asked the storage just now knows better.
+    const isDue = at <= this.#deps.clock.now();
+    if (this.#timer !== undefined && at >= this.#at && !(isDue && !this.#isLate)) return;
+    this.#isLate = isDue;
     this.#timer?.cancel();
     this.#at = at;
     this.#timer = this.#deps.clock.at(at, () => void this.#promote());
@@ -35,6 +42,7 @@ export class Due {
   async #promote(): Promise<void> {
     this.#timer = undefined;
     this.#at = Number.POSITIVE_INFINITY;
+    this.#isLate = false;
     if (this.#isPromoting || this.#isStopped) return;
     this.#isPromoting = true;
     let nextAt: number | undefined;

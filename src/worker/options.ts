@@ -11,7 +11,7 @@ export interface WorkerSettings {
   /**
    * The queues it serves: names, or names with the slots of each, or `"*"` for every queue there is.
    *
-   * @default the fixed queues of its definitions and "default"
+   * @default the fixed queues of its definitions, and the queue of jobs that name none
    */
   readonly queues?: "*" | readonly string[] | Readonly<Record<string, number>>;
   /** Slots of each queue: how many of its jobs run at once in this worker. 1 to 10,000. @default 10 */
@@ -74,7 +74,11 @@ const KNOWN: readonly (keyof WorkerSettings | "state")[] = [
 ];
 
 /** @throws InvalidOptionError, DuplicateJobError or MissingHandlerError */
-export function planWorker(definitions: readonly AnyJobDefinition[], options: WorkerSettings): WorkerPlan {
+export function planWorker(
+  definitions: readonly AnyJobDefinition[],
+  options: WorkerSettings,
+  defaultQueue: string = builtIn.queue,
+): WorkerPlan {
   if (!Array.isArray(definitions) || definitions.length === 0) {
     throw new InvalidOptionError("definitions", definitions, "Give the worker at least one definition.");
   }
@@ -116,7 +120,7 @@ export function planWorker(definitions: readonly AnyJobDefinition[], options: Wo
   }
   return {
     handlers,
-    queues: queuesOf(definitions as readonly AnyJobDefinition[], options.queues, concurrency),
+    queues: queuesOf(definitions as readonly AnyJobDefinition[], options.queues, concurrency, defaultQueue),
     concurrency,
     maxConcurrency,
     refillBelow,
@@ -136,11 +140,12 @@ function queuesOf(
   definitions: readonly AnyJobDefinition[],
   queues: WorkerSettings["queues"],
   concurrency: number,
+  defaultQueue: string,
 ): Map<string, number> | undefined {
   if (queues === "*") return undefined;
   const served = new Map<string, number>();
   if (queues === undefined) {
-    served.set(builtIn.queue, concurrency);
+    served.set(defaultQueue, concurrency);
     for (const { options } of definitions) {
       if (typeof options.queue === "string") served.set(options.queue, concurrency);
     }

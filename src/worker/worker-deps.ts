@@ -11,6 +11,8 @@ export interface WorkerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
+  /** Where jobs wait that name no queue. */
+  readonly defaultQueue: string;
   readonly beatEveryMs: number;
   readonly lostAfterMs: number;
   /** Called when the worker has stopped for good. */

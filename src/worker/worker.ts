@@ -22,7 +22,7 @@ import { RETRY_MS_FIRST, Trouble } from "./trouble.ts";
 
 /** How long handlers get to react to their signal at a stop, before their jobs are given back. */
 const STOP_GRACE_MS = 500;
-/** How long a stop waits for a storage that does not answer. */
+/** How long a stop waits for a storage that does not answer, and for the state to be disposed. */
 const STOP_FLUSH_MS = 5_000;
 const PRUNE_EVERY_MS = 5_000;
 const NEGLECT_EVERY_MS = 30_000;
@@ -62,7 +62,7 @@ export class Worker extends WorkerEmitter implements Service {
   ) {
     super(deps.logger);
     this.#deps = deps;
-    this.#plan = planWorker(definitions, options);
+    this.#plan = planWorker(definitions, options, deps.defaultQueue);
     this.#state = new HandlerState(options.state);
     const { storage, clock, jobs, logger, random } = deps;
     this.#reporter = new Reporter(this, logger, clock);
@@ -205,7 +205,9 @@ export class Worker extends WorkerEmitter implements Service {
     const patience = new Promise<void>((resolve) => (this.#hurry = resolve));
     this.#phase = "stopping";
     if (wasStarted) this.emit("stopping");
-    await this.#starting?.catch(() => undefined);
+    // A start that hangs (its state never comes) must not make the stop hang.
+    const started = this.#starting?.catch(() => undefined);
+    await Promise.race([started, patience, this.#timers.after(timeoutMs)]);
     this.#hints.forgetWork();
     this.#due.stop();
     this.#trouble.tryNow();
@@ -227,10 +229,10 @@ export class Worker extends WorkerEmitter implements Service {
     const leave = this.#quietly(() => this.#membership.leave(), "leave");
     await Promise.race([leave, this.#timers.after(STOP_FLUSH_MS)]);
     this.#trouble.tryNow();
-    this.#timers.clear();
     try {
-      await this.#state.dispose();
+      await Promise.race([this.#state.dispose(), this.#timers.after(STOP_FLUSH_MS)]);
     } finally {
+      this.#timers.clear();
       this.#phase = "stopped";
       this.#deps.stopped(this);
       if (wasStarted) this.emit("stopped");

@@ -35,7 +35,16 @@ export const PARTS: readonly Part[] = [
   { name: "worker", files: ["worker/"], imports: ["base", "job", "storage", "upkeep"], types: ["jobs"] },
   {
     name: "jobs",
-    files: ["jobs.ts", "enqueuer.ts", "handle.ts", "queues.ts", "view.ts", "waiter.ts"],
+    files: [
+      "jobs.ts",
+      "changer.ts",
+      "enqueuer.ts",
+      "filter.ts",
+      "handle.ts",
+      "queues.ts",
+      "view.ts",
+      "waiter.ts",
+    ],
     imports: ["base", "job", "storage", "upkeep", "worker"],
   },
   { name: "signals", files: ["signals.ts"], imports: ["base"] },

@@ -108,17 +108,21 @@ export function list(store: Store, query: ListQuery): { jobs: StoredJob[]; next?
   const isFiltered = query.queue !== undefined || query.name !== undefined || query.tag !== undefined;
   const jobs: StoredJob[] = [];
   let looked = 0;
+  let text = 0;
   let last: Mark | undefined;
   for (const { id, mark } of listed(store, query, after)) {
     // There is one more than fits: only now is it known that a next page exists.
-    if (last !== undefined && (jobs.length >= query.limit || (isFiltered && looked >= limits.listScan))) {
+    const isFull = jobs.length >= query.limit || text >= limits.listText;
+    if (last !== undefined && (isFull || (isFiltered && looked >= limits.listScan))) {
       return { jobs, next: cursorAt(query.state, last) };
     }
     const job = readJob(store.durable, store.lanes, id);
     if (job === undefined) continue;
     looked++;
     last = mark;
-    if (matches(job, query)) jobs.push(storedJob(job, leaseOf(store, job)));
+    if (!matches(job, query)) continue;
+    jobs.push(storedJob(job, leaseOf(store, job)));
+    text += job.spec.payload.length + (job.record.head.result?.length ?? 0);
   }
   return { jobs };
 }

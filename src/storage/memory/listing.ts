@@ -28,15 +28,19 @@ export function listPage(sources: ListSources, query: ListQuery): { jobs: Stored
   const isFiltered = query.queue !== undefined || query.name !== undefined || query.tag !== undefined;
   const jobs: StoredJob[] = [];
   let looked = 0;
+  let text = 0;
   let last: KeptJob | undefined;
   for (const job of jobsFrom(sources, query, after)) {
     // There is one more than fits: only now is it known that a next page exists.
-    if (last !== undefined && (jobs.length >= query.limit || (isFiltered && looked >= limits.listScan))) {
+    const isFull = jobs.length >= query.limit || text >= limits.listText;
+    if (last !== undefined && (isFull || (isFiltered && looked >= limits.listScan))) {
       return { jobs, next: cursorAt(query.state, last) };
     }
     looked++;
     last = job;
-    if (matches(job, query)) jobs.push(storedJob(job));
+    if (!matches(job, query)) continue;
+    jobs.push(storedJob(job));
+    text += job.spec.payload.length + (job.head.result?.length ?? 0);
   }
   return { jobs };
 }
