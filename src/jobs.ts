@@ -262,7 +262,7 @@ export class Jobs implements AsyncDisposable {
   async list(
     query: JobFilter & { readonly limit?: number; readonly after?: string },
   ): Promise<{ jobs: Job[]; next?: string }> {
-    const { limit = 100, after, ...filter } = query;
+    const { limit = 100, after, ...filter } = query ?? {};
     checkFilter(filter, ["state", "queue", "name", "tag"]);
     checkState(filter.state);
     if (after !== undefined && typeof after !== "string") {
