@@ -78,17 +78,35 @@ export async function connect(target: string | Storage, options: ConnectOptions 
       );
     }
   }
+  const now = storage.clock.now();
+  if (!Number.isFinite(now)) throw new InvalidOptionError("clock.now()", now, "Answer epoch milliseconds.");
   const jobs = new Jobs({
     storage,
     clock: storage.clock,
     logger: safeLogger(options.logger ?? lineLogger()),
-    random: options.random ?? Math.random,
+    random: safeRandom(options.random),
     defaults: options.defaults ?? {},
     beatEveryMs,
     lostAfterMs,
   });
   await storage.open();
   return jobs;
+}
+
+/** Jitter is not worth a job: numbers that are none are replaced. */
+function safeRandom(random: (() => number) | undefined): () => number {
+  if (random === undefined) return Math.random;
+  if (typeof random !== "function") {
+    throw new InvalidOptionError("random", random, "Use a function that answers numbers from 0 to 1.");
+  }
+  return () => {
+    try {
+      const number = random();
+      return number >= 0 && number < 1 ? number : Math.random();
+    } catch {
+      return Math.random();
+    }
+  };
 }
 
 async function storageFor(url: string, clock: Clock): Promise<Storage> {

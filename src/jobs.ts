@@ -152,13 +152,21 @@ export class Jobs implements AsyncDisposable {
         `Use at most ${limits.enqueueJobs} jobs a call.`,
       );
     }
-    const made = items.map((one) => this.#newJob(one?.definition, one?.payload, one?.options));
-    const jobs: NewJob[] = made.some((job) => job instanceof Promise)
-      ? await Promise.all(made)
-      : (made as NewJob[]);
+    // Counted as they are made: a batch far too large must not be serialized whole before it is refused.
     let bytes = 0;
-    for (const { payload } of jobs) bytes += Buffer.byteLength(payload);
-    if (bytes > limits.enqueueBytes) throw new PayloadTooLargeError("The batch", bytes, limits.enqueueBytes);
+    const counted = (job: NewJob): NewJob => {
+      bytes += Buffer.byteLength(job.payload);
+      if (bytes > limits.enqueueBytes)
+        throw new PayloadTooLargeError("The batch", bytes, limits.enqueueBytes);
+      return job;
+    };
+    const made = items.map((one) => {
+      const job = this.#newJob(one?.definition, one?.payload, one?.options);
+      return job instanceof Promise ? job : counted(job);
+    });
+    const jobs: NewJob[] = made.some((job) => job instanceof Promise)
+      ? (await Promise.all(made)).map((job, i) => (made[i] instanceof Promise ? counted(job) : job))
+      : (made as NewJob[]);
     return jobs.length === 0 ? [] : this.#store(jobs);
   }
 
@@ -326,7 +334,10 @@ export class Jobs implements AsyncDisposable {
     return this.#changer.change(toJobId(id), change);
   }
 
-  /** Claim nothing more from a queue, or of one name in it, in the whole fleet and durably. Running jobs go on. */
+  /**
+   * Claim nothing more from a queue, or of one name in it, in the whole fleet and durably. Running jobs go on,
+   * and what workers have read ahead still starts: at most what they run in a second.
+   */
   async pause(target: PauseTarget): Promise<void> {
     return this.#deps.storage.configure(laneTarget(target), { paused: true });
   }

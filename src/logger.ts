@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { InvalidOptionError } from "./errors.ts";
 
 /** Anything shaped like `console`: pino, consola and `console` itself fit. */
@@ -20,7 +21,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
  * what was left out. Payloads are never logged.
  */
 export function lineLogger(
-  write: (line: string) => void = (line) => void process.stderr.write(line),
+  write: (line: string) => void = writeToStderr,
 ): Logger {
   let second = 0;
   let lines = 0;
@@ -43,6 +44,15 @@ export function lineLogger(
     warn: (message) => log("warn", message),
     error: (message) => log("error", message),
   };
+}
+
+/** Not through the stream: one whose reader has gone would end the process. */
+function writeToStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody reads it, or cannot read that fast.
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { JobState } from "./job/job.ts";
 import { JOB_STATES } from "./job/job.ts";
-import type { LaneInfo, ProcessInfo } from "./storage/storage.ts";
+import type { LaneInfo, ProcessInfo, ServedQueue } from "./storage/storage.ts";
 
 /** A queue as the application sees it. */
 export interface Queue {
@@ -27,8 +27,10 @@ export function queueViews(
 ): Queue[] {
   const names = new Map<string, QueueName[]>();
   const live = processes.filter(({ lost }) => !lost).flatMap(({ queues }) => queues);
+  const serving = countServing(live);
+  const pausedQueues = new Set(found.pausedQueues);
   for (const { queue, name, paused, counts } of found.lanes) {
-    const servedBy = live.filter((served) => served.queue === queue && served.names.includes(name)).length;
+    const servedBy = serving.get(queue)?.names.get(name) ?? 0;
     const list = names.get(queue) ?? [];
     list.push({ name, paused, counts, servedBy });
     names.set(queue, list);
@@ -40,11 +42,25 @@ export function queueViews(
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([queue, list]) => ({
       queue,
-      paused: found.pausedQueues.includes(queue),
+      paused: pausedQueues.has(queue),
       counts: Object.fromEntries(
         JOB_STATES.map((state) => [state, list.reduce((sum, { counts }) => sum + counts[state], 0)]),
       ) as Record<JobState, number>,
-      servedBy: live.filter((served) => served.queue === queue).length,
+      servedBy: serving.get(queue)?.processes ?? 0,
       names: list,
     }));
+}
+
+/** How many processes claim from each queue, and each name in it. */
+function countServing(
+  live: readonly ServedQueue[],
+): Map<string, { processes: number; readonly names: Map<string, number> }> {
+  const serving = new Map<string, { processes: number; readonly names: Map<string, number> }>();
+  for (const { queue, names } of live) {
+    const counted = serving.get(queue) ?? { processes: 0, names: new Map<string, number>() };
+    counted.processes += 1;
+    for (const name of names) counted.names.set(name, (counted.names.get(name) ?? 0) + 1);
+    serving.set(queue, counted);
+  }
+  return serving;
 }

@@ -36,6 +36,8 @@ export const limits = {
   pendingBytes: 67_108_864,
   /** Jobs a worker holds beyond its free slots. */
   readAhead: 500,
+  /** Payload text a worker reads ahead per queue, in characters, judged by the largest it has met lately. */
+  readAheadText: 16_777_216,
   /** Slots of one queue in one worker. */
   concurrency: 10_000,
   /** Jobs on one page of a listing. */

@@ -105,7 +105,8 @@ export function checkDefinition(definition: AnyJobDefinition, hasHandlerAlready 
 /** The answer of a schema: what the handler gets, or what is wrong. */
 export type Validation =
   | { readonly ok: true; readonly payload: unknown }
-  | { readonly ok: false; readonly issues: readonly PayloadIssue[] };
+  /** `thrown`: the schema itself failed, which says nothing about the payload. */
+  | { readonly ok: false; readonly issues: readonly PayloadIssue[]; readonly thrown?: unknown };
 
 /** Whether the schema is `json<T>()`, which promises a type and checks nothing. */
 export function isUnchecked(definition: AnyJobDefinition): boolean {
@@ -342,7 +343,7 @@ function issueOf(issue: SchemaIssue): PayloadIssue {
 
 function schemaThrew(thrown: unknown): Validation {
   const { name, message } = serializeError(thrown);
-  return { ok: false, issues: [{ message: `The schema threw ${name}: ${message}`, path: [] }] };
+  return { ok: false, issues: [{ message: `The schema threw ${name}: ${message}`, path: [] }], thrown };
 }
 
 function isThenable(value: object): value is PromiseLike<SchemaResult<unknown>> {

@@ -22,6 +22,9 @@ export class Line {
   /** When the oldest of them was claimed, as far as is known. */
   #aheadSince = 0;
 
+  /** The largest payload met lately, in characters: what is read ahead must fit into memory. */
+  #largest = 1;
+
   #windowStart = 0;
   #windowFinished = 0;
   #lastFinished = 0;
@@ -42,6 +45,7 @@ export class Line {
 
   add(job: ClaimedJob, monotonic: number): void {
     if (this.ahead === 0) this.#aheadSince = monotonic;
+    this.#largest = Math.max(this.#largest, job.payload.length);
     this.#ahead.push(job);
   }
 
@@ -100,8 +104,12 @@ export class Line {
   request(room: number, aheadLeft: number, monotonic: number): QueueRequest {
     this.#roll(monotonic);
     const waiting = Math.max(0, this.ahead - Math.max(0, this.free));
+    const fitting = Math.floor(limits.readAheadText / this.#largest);
+    // Forgotten slowly: a few small ones in between say nothing about the next.
+    this.#largest = Math.max(1, this.#largest * 0.95);
     const target = Math.min(
       limits.readAhead,
+      fitting,
       aheadLeft + waiting,
       Math.max(this.#windowFinished, this.#lastFinished),
     );

@@ -121,6 +121,8 @@ function check(run: Run, definition: AnyJobDefinition): Checked {
 
 function call(run: Run, definition: AnyJobDefinition, checked: Awaited<Checked>, context: unknown): unknown {
   if (!checked.ok) {
+    // A schema that failed (a bug, a service it asks) may know better next time.
+    if ("thrown" in checked) throw checked.thrown;
     throw new RefusedPayload("", { cause: new InvalidPayloadError(run.job.name, checked.issues) });
   }
   const handler = definition.run as (payload: unknown, ctx: unknown) => unknown;

@@ -8,6 +8,10 @@ import { turns, until, world } from "../support/world.ts";
 
 const noop = defineJob({ name: "noop", payload: json<unknown>(), run: () => "done" });
 
+function fail(): never {
+  throw new Error("no");
+}
+
 describe.each(storages)("a crowd on $label", (kind) => {
   it("shares commits when many are cancelled, retried and removed at once", async () => {
     await using here = await world(kind);
@@ -97,6 +101,72 @@ describe.each(storages)("a crowd on $label", (kind) => {
     const clinging = here.jobs.worker([noop], { state: () => ({ [Symbol.asyncDispose]: () => never }) });
     await clinging.start();
     await clinging.stop({ timeout: 10 });
+  });
+
+  it("refuses a batch that is too large before it has serialized all of it", async () => {
+    await using here = await world(kind);
+    let serialized = 0;
+    const payload = {
+      text: "x".repeat(1_000_000),
+      get counted() {
+        serialized += 1;
+        return 1;
+      },
+    };
+    await expect(
+      here.jobs.enqueueMany(
+        noop,
+        Array.from({ length: 100 }, () => payload),
+      ),
+    ).rejects.toThrow(/batch is .* bytes/i);
+    expect(serialized).toBeLessThan(50);
+    expect((await here.jobs.count()).n).toBe(0);
+  });
+
+  it("retries a job whose schema fails by itself, and gives up one whose payload it refuses", async () => {
+    await using here = await world(kind);
+    let isDown = true;
+    const schema = {
+      "~standard": {
+        version: 1 as const,
+        vendor: "test",
+        validate: (value: unknown) => {
+          if (value !== "enqueued first" || runs === 0) return { value };
+          if (isDown) throw new Error("the service is down");
+          return { value };
+        },
+      },
+    };
+    let runs = 0;
+    const checked = defineJob({ name: "checked", payload: schema, run: () => "ran" });
+    const handle = await here.jobs.enqueue(checked, "enqueued first");
+    runs = 1;
+    const worker = here.jobs.worker([checked]);
+    await runUntilIdle(worker);
+    expect(await handle.get()).toMatchObject({
+      state: "scheduled",
+      error: { message: "the service is down" },
+    });
+    isDown = false;
+    await here.clock.advance("1m");
+    await runUntilIdle(worker);
+    expect(await handle.result({ timeout: "5s" })).toBe("ran");
+  });
+
+  it("is not harmed by a random that answers nonsense or throws", async () => {
+    for (const random of [() => Number.NaN, () => -5, () => 9e9, (): never => fail()]) {
+      await using here = await world(kind, { random });
+      const fails = defineJob({ name: "fails", maxRetries: 1, run: () => fail() });
+      const handle = await here.jobs.enqueue(fails);
+      const worker = here.jobs.worker([fails]);
+      await runUntilIdle(worker);
+      const job = await handle.get();
+      expect(job?.state).toBe("scheduled");
+      expect(Number(job?.runAt) - here.clock.now()).toBeLessThanOrEqual(2_400);
+      await here.clock.advance("1h");
+      await runUntilIdle(worker);
+      expect((await handle.get())?.state).toBe("dead");
+    }
   });
 
   it("goes on when the logger throws, and refuses what is no logger", async () => {
