@@ -18,8 +18,9 @@ export { json, type StandardSchema } from "./job/schema.ts";
 export { type Backoff, exponential, fixed, linear } from "./job/backoff.ts";
 export { type Duration } from "./duration.ts";
 
-export { type CancelResult, type EnqueueItem, item, type Jobs, type PauseTarget } from "./jobs.ts";
+export { type CancelResult, type Jobs, type PauseTarget } from "./jobs.ts";
 export { type JobFilter } from "./filter.ts";
+export { type EnqueueItem, item } from "./item.ts";
 export { type EnqueueOptions } from "./job/options.ts";
 export { type JobHandle } from "./handle.ts";
 export { type Attempt, type Job } from "./view.ts";

@@ -10,6 +10,7 @@ import {
 } from "./errors.ts";
 import { checkFilter, checkState, type JobFilter } from "./filter.ts";
 import { JobHandle } from "./handle.ts";
+import { type EnqueueItem, itemsOf } from "./item.ts";
 import type { AnyJobDefinition, InputOf, JobOptions, ResultOf, StateOf } from "./job/definition.ts";
 import type { Change, ChangeResult } from "./job/lifecycle.ts";
 import { limits } from "./job/limits.ts";
@@ -41,22 +42,6 @@ export interface JobsDeps {
   readonly defaults: JobOptions;
   readonly beatEveryMs: number;
   readonly lostAfterMs: number;
-}
-
-/** One job of a mixed batch; made with {@link item} so that the payload's type is checked. */
-export interface EnqueueItem {
-  readonly definition: AnyJobDefinition;
-  readonly payload: unknown;
-  readonly options?: EnqueueOptions;
-}
-
-/** One job for `enqueueMany`. */
-export function item<D extends AnyJobDefinition>(
-  definition: D,
-  payload: InputOf<D>,
-  options?: EnqueueOptions,
-): EnqueueItem {
-  return { definition, payload, ...(options === undefined ? {} : { options }) };
 }
 
 /** What became of a request to cancel. */
@@ -374,26 +359,6 @@ export class Jobs implements AsyncDisposable {
       throw new StateError("These jobs are closed. Connect again to go on.");
     }
   }
-}
-
-function itemsOf(
-  first: AnyJobDefinition | readonly EnqueueItem[],
-  payloads: readonly unknown[] | undefined,
-  options: EnqueueOptions | undefined,
-): readonly EnqueueItem[] {
-  if (Array.isArray(first)) return first as readonly EnqueueItem[];
-  if (!Array.isArray(payloads)) {
-    throw new InvalidOptionError("payloads", payloads, "Use an array of payloads, or an array of item(…).");
-  }
-  if (options !== undefined && "id" in options) {
-    throw new InvalidOptionError(
-      "id",
-      options.id,
-      "One id cannot be for many jobs: use item(definition, payload, { id }).",
-    );
-  }
-  const definition = first as AnyJobDefinition;
-  return payloads.map((payload) => ({ definition, payload, ...(options === undefined ? {} : { options }) }));
 }
 
 function laneTarget(target: PauseTarget): PauseTarget {

@@ -20,9 +20,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
  * The default: warnings and errors as lines on standard error, at most ten a second, then a count of
  * what was left out. Payloads are never logged.
  */
-export function lineLogger(
-  write: (line: string) => void = writeToStderr,
-): Logger {
+export function lineLogger(write: (line: string) => void = writeToStderr): Logger {
   let second = 0;
   let lines = 0;
   let leftOut = 0;

@@ -97,10 +97,10 @@ describe.each(storages)("a crowd on $label", (kind) => {
     const never = new Promise<never>(() => undefined);
     const stuck = here.jobs.worker([noop], { state: () => never });
     void stuck.start();
-    await stuck.stop({ timeout: 10 });
+    await expect(stuck.stop({ timeout: 10 })).resolves.toBeUndefined();
     const clinging = here.jobs.worker([noop], { state: () => ({ [Symbol.asyncDispose]: () => never }) });
     await clinging.start();
-    await clinging.stop({ timeout: 10 });
+    await expect(clinging.stop({ timeout: 10 })).resolves.toBeUndefined();
   });
 
   it("refuses a batch that is too large before it has serialized all of it", async () => {
@@ -170,10 +170,10 @@ describe.each(storages)("a crowd on $label", (kind) => {
   });
 
   it("goes on when the logger throws, and refuses what is no logger", async () => {
-    const fail = (): never => {
+    const full = (): never => {
       throw new Error("the disk of the log is full");
     };
-    const logger: Logger = { debug: fail, info: fail, warn: fail, error: fail };
+    const logger: Logger = { debug: full, info: full, warn: full, error: full };
     await using here = await world(kind, { logger });
     const fails = defineJob({
       name: "fails",

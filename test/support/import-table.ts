@@ -41,6 +41,7 @@ export const PARTS: readonly Part[] = [
       "enqueuer.ts",
       "filter.ts",
       "handle.ts",
+      "item.ts",
       "queues.ts",
       "view.ts",
       "waiter.ts",
