@@ -19,7 +19,7 @@ export class Waiter {
   readonly #waiting = new Map<JobId, Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #lookMs = LOOK_MS_FIRST;
-  #looking: Promise<void> | undefined;
+  #isLooking = false;
   /** Jobs to look at next: new ones, and those of which a hint came. */
   readonly #news = new Set<JobId>();
   readonly #failures = new Set<(error: unknown) => void>();
@@ -90,7 +90,9 @@ export class Waiter {
   #lookSoon(id: JobId): void {
     this.#news.add(id);
     // Those of one turn of the event loop go together.
-    this.#looking ??= Promise.resolve().then(() => this.#look());
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    queueMicrotask(() => void this.#look());
   }
 
   #rest(): void {
@@ -109,7 +111,7 @@ export class Waiter {
         // Anything else: the next look, or the caller's timeout, will tell.
       }
     }
-    this.#looking = undefined;
+    this.#isLooking = false;
     if (this.#waiting.size === 0) return this.#rest();
     this.#timer ??= setTimeout(() => this.#lookAtAll(), this.#lookMs);
   }

@@ -1,6 +1,6 @@
 import { openSync } from "node:fs";
 import { join } from "node:path";
-import locks from "fs-native-extensions";
+import { locks } from "../../src/storage/lmdb/locks.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { buildChildren, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 

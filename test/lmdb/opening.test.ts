@@ -233,7 +233,7 @@ describe("opening is refused for", () => {
     const [instance] = readdirSync(join(folder, "instances"));
     await inside.close();
     // A live process of elsewhere: its file is locked, and it says where it lives.
-    const { default: locks } = await import("fs-native-extensions");
+    const { locks } = await import("../../src/storage/lmdb/locks.ts");
     const { openSync, closeSync } = await import("node:fs");
     const file = openSync(join(folder, "instances", String(instance)), "a+");
     locks.tryLock(file);

@@ -1,7 +1,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import locks from "fs-native-extensions";
+import { locks } from "./locks.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { StorageClosedError, StorageUnavailableError } from "../../errors.ts";
 import { Gate, type GateOptions } from "./gate.ts";

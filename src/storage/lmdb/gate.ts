@@ -1,15 +1,8 @@
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
-// @ts-expect-error -- the package has no types of its own; what is used of it stands below
-import native from "fs-native-extensions";
 import { StorageClosedError, StorageUnavailableError } from "../../errors.ts";
-
-const locks = native as {
-  /** `false` when another open file description, of any process, has the file locked. */
-  tryLock(fd: number): boolean;
-  unlock(fd: number): void;
-};
+import { locks } from "./locks.ts";
 
 export interface GateOptions {
   /** How long the first in line asks without pause before it begins to sleep, in ms. @default 5 */

@@ -9,7 +9,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import locks from "fs-native-extensions";
+import { locks } from "./locks.ts";
 import { StorageRefusedError } from "../../errors.ts";
 import type { VolatileTables } from "./environments.ts";
 import { HIGHEST_KEY, LOWEST_KEY, readWhole, wholeKey } from "./keys.ts";
