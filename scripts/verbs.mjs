@@ -17,6 +17,7 @@ const VERBS = {
   "test:long": { steps: [{ program: vitest, env: long }] },
   demo: { steps: [{ program: ["examples/duplicates/main.mjs"] }] },
   bench: { steps: [{ program: ["bench/run.mjs"] }] },
+  mutants: { steps: [{ program: ["scripts/mutants.mjs"] }], needsBuild: false },
   build: { steps: [] },
   format: { steps: [{ program: ["node_modules/oxfmt/bin/oxfmt"] }], needsBuild: false },
   // All steps are run, so that one look shows everything that is wrong.

@@ -215,7 +215,7 @@ describe("the work", () => {
     const { exitCode, output } = await project.start(["tset"]).ended;
     expect(exitCode).toBe(1);
     expect(output).toBe(
-      'Unknown command "tset". There are: test, test:long, demo, bench, build, format, check.\n',
+      'Unknown command "tset". There are: test, test:long, demo, bench, mutants, build, format, check.\n',
     );
     expect((await project.start(["toString"]).ended).exitCode).toBe(1);
   });
