@@ -18,7 +18,8 @@ import type { Later } from "../job/outcome.ts";
  * - **Fenced.** `settle` and `note` count only while their lease stands.
  * - **Bounded.** Cost depends on what is asked for, never on how much is stored.
  * - **Errors** are those of `errors.ts`. A failed call has had no effect, or its repetition with the same
- *   arguments (and batch id) has none beyond the first; `StorageUnavailableError` says: repeat.
+ *   arguments (and batch id) has none beyond the first; `StorageUnavailableError` says: repeat. A `claim` or
+ *   `rescue` that failed may have given leases: the caller finds them among the running jobs of its process.
  */
 export interface Storage {
   /** Names the storage in messages: `memory`, `lmdb:/var/jobs`. Never holds a secret. */

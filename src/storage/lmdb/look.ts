@@ -1,6 +1,6 @@
-import { InvalidOptionError } from "../../errors.ts";
 import { type AttemptEntry, type JobId, JOB_STATES, type JobState } from "../../job/job.ts";
 import { limits } from "../../job/limits.ts";
+import { badCursor, checkListQuery, takePage } from "../page.ts";
 import type { CountQuery, LaneInfo, ListQuery, StoredJob } from "../storage.ts";
 import { groupEnd, type KeptJob, readJob, storedJob } from "./job.ts";
 import {
@@ -103,35 +103,22 @@ interface Listed {
  * @throws InvalidOptionError for a limit out of range, an unknown state, or a cursor of another listing
  */
 export function list(store: Store, query: ListQuery): { jobs: StoredJob[]; next?: string } {
-  checkQuery(query);
+  checkListQuery(query);
   const after = query.after === undefined ? undefined : readCursor(query.state, query.after);
-  const isFiltered = query.queue !== undefined || query.name !== undefined || query.tag !== undefined;
-  const jobs: StoredJob[] = [];
-  let looked = 0;
-  let text = 0;
-  let last: Mark | undefined;
-  for (const { id, mark } of listed(store, query, after)) {
-    // There is one more than fits: only now is it known that a next page exists.
-    const isFull = jobs.length >= query.limit || text >= limits.listText;
-    if (last !== undefined && (isFull || (isFiltered && looked >= limits.listScan))) {
-      return { jobs, next: cursorAt(query.state, last) };
-    }
-    const job = readJob(store.durable, store.lanes, id);
-    if (job === undefined) continue;
-    looked++;
-    last = mark;
-    if (!matches(job, query)) continue;
-    jobs.push(storedJob(job, leaseOf(store, job)));
-    text += job.spec.payload.length + (job.record.head.result?.length ?? 0);
-  }
-  return { jobs };
-}
-
-function matches({ lane, spec }: KeptJob, { queue, name, tag }: ListQuery): boolean {
-  return (
-    (queue === undefined || lane.queue === queue) &&
-    (name === undefined || lane.name === name) &&
-    (tag === undefined || spec.tags.includes(tag))
+  return takePage(
+    query,
+    listed(store, query, after),
+    ({ id }) => {
+      const job = readJob(store.durable, store.lanes, id);
+      if (job === undefined) return undefined;
+      const { lane, spec, record } = job;
+      return {
+        ...{ queue: lane.queue, name: lane.name, tags: spec.tags },
+        textLength: spec.payload.length + (record.head.result?.length ?? 0),
+        view: () => storedJob(job, leaseOf(store, job)),
+      };
+    },
+    ({ mark }) => cursorAt(query.state, mark),
   );
 }
 
@@ -287,15 +274,6 @@ class AvailableLine {
   }
 }
 
-function checkQuery({ state, limit }: ListQuery): void {
-  if (!JOB_STATES.includes(state)) {
-    throw new InvalidOptionError("state", state, `Use one of ${JOB_STATES.join(", ")}.`);
-  }
-  if (!Number.isInteger(limit) || limit < 1 || limit > limits.listPage) {
-    throw new InvalidOptionError("limit", limit, `Use an integer from 1 to ${limits.listPage}.`);
-  }
-}
-
 /** Opaque to callers, and a cursor of one state does not fit another. */
 function cursorAt(state: JobState, { at, place, index }: Mark): string {
   return `${state}~${at}~${place}~${index}`;
@@ -307,7 +285,7 @@ function readCursor(state: JobState, cursor: string): Mark {
   const [, ofState, at, place, index] = CURSOR.exec(cursor) ?? [];
   const mark = { at: Number(at), place: Number(place), index: Number(index) };
   if (ofState !== state || !Number.isFinite(mark.at) || !Number.isSafeInteger(mark.place)) {
-    throw new InvalidOptionError("after", cursor, `Use the \`next\` of a page of ${state} jobs.`);
+    throw badCursor(state, cursor);
   }
   return mark;
 }

@@ -1,6 +1,5 @@
-import { InvalidOptionError } from "../../errors.ts";
 import { JOB_STATES, type JobState } from "../../job/job.ts";
-import { limits } from "../../job/limits.ts";
+import { badCursor, checkListQuery, takePage } from "../page.ts";
 import type { ListQuery, StoredJob } from "../storage.ts";
 import type { Finished } from "./finished.ts";
 import { Heap } from "./heap.ts";
@@ -23,26 +22,18 @@ export interface ListSources {
  * @throws InvalidOptionError for a limit out of range, an unknown state, or a cursor of another listing
  */
 export function listPage(sources: ListSources, query: ListQuery): { jobs: StoredJob[]; next?: string } {
-  checkQuery(query);
+  checkListQuery(query);
   const after = query.after === undefined ? undefined : readCursor(query.state, query.after);
-  const isFiltered = query.queue !== undefined || query.name !== undefined || query.tag !== undefined;
-  const jobs: StoredJob[] = [];
-  let looked = 0;
-  let text = 0;
-  let last: KeptJob | undefined;
-  for (const job of jobsFrom(sources, query, after)) {
-    // There is one more than fits: only now is it known that a next page exists.
-    const isFull = jobs.length >= query.limit || text >= limits.listText;
-    if (last !== undefined && (isFull || (isFiltered && looked >= limits.listScan))) {
-      return { jobs, next: cursorAt(query.state, last) };
-    }
-    looked++;
-    last = job;
-    if (!matches(job, query)) continue;
-    jobs.push(storedJob(job));
-    text += job.spec.payload.length + (job.head.result?.length ?? 0);
-  }
-  return { jobs };
+  return takePage(
+    query,
+    jobsFrom(sources, query, after),
+    (job) => ({
+      ...{ queue: job.spec.queue, name: job.spec.name, tags: job.spec.tags },
+      textLength: job.spec.payload.length + (job.head.result?.length ?? 0),
+      view: () => storedJob(job),
+    }),
+    (job) => cursorAt(query.state, job),
+  );
 }
 
 /** The jobs of the state behind a place, in the order of its listing. */
@@ -96,23 +87,6 @@ function runningFrom(processes: Processes, after: Place | undefined): KeptJob[] 
   return jobs.sort((a, b) => a.id - b.id);
 }
 
-function matches({ spec }: KeptJob, { queue, name, tag }: ListQuery): boolean {
-  return (
-    (queue === undefined || spec.queue === queue) &&
-    (name === undefined || spec.name === name) &&
-    (tag === undefined || spec.tags.includes(tag))
-  );
-}
-
-function checkQuery({ state, limit }: ListQuery): void {
-  if (!JOB_STATES.includes(state)) {
-    throw new InvalidOptionError("state", state, `Use one of ${JOB_STATES.join(", ")}.`);
-  }
-  if (!Number.isInteger(limit) || limit < 1 || limit > limits.listPage) {
-    throw new InvalidOptionError("limit", limit, `Use an integer from 1 to ${limits.listPage}.`);
-  }
-}
-
 /** `state~at~place`: opaque to callers, and a cursor of one state does not fit another. */
 function cursorAt(state: JobState, job: KeptJob): string {
   return state === "running" ? `${state}~0~${job.id}` : `${state}~${job.at}~${job.place}`;
@@ -123,7 +97,7 @@ const CURSOR = /^([a-z]+)~(\d{1,16}(?:\.\d+)?)~(\d{1,16})$/;
 function readCursor(state: JobState, cursor: string): Place {
   const [, ofState, at, place] = CURSOR.exec(cursor) ?? [];
   if (ofState !== state) {
-    throw new InvalidOptionError("after", cursor, `Use the \`next\` of a page of ${state} jobs.`);
+    throw badCursor(state, cursor);
   }
   return { at: Number(at), place: Number(place) };
 }
