@@ -46,6 +46,9 @@ export function setDefaultClock(clock: Clock): void {
  * const jobs = await connect("lmdb:./jobs");
  */
 export async function connect(target: string | Storage, options: ConnectOptions = {}): Promise<Jobs> {
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidOptionError("connect options", options, `Known options: ${KNOWN.join(", ")}.`);
+  }
   for (const key of Object.keys(options)) {
     if (!KNOWN.includes(key)) {
       throw new InvalidOptionError("connect option", key, `Known options: ${KNOWN.join(", ")}.`);
@@ -113,11 +116,22 @@ async function storageFor(url: string, clock: Clock): Promise<Storage> {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   switch (scheme) {
     case "memory": {
+      if (!/^memory:(?:\/\/)?$/.test(url)) {
+        throw new InvalidOptionError(
+          "connect",
+          url,
+          'Use "memory:" alone: each connect has a storage of its own.',
+        );
+      }
       const { MemoryStorage } = await import("./storage/memory/index.ts");
       return new MemoryStorage({ clock });
     }
     case "lmdb": {
       const path = url.slice("lmdb:".length);
+      // A shell would expand the one and a browser take the other for a URL; here both would be odd folders.
+      if (/^~|^[a-z]+:/.test(path)) {
+        throw new InvalidOptionError("connect", url, 'Name a folder by its plain path: "lmdb:./jobs".');
+      }
       if (path === "") throw new InvalidOptionError("connect", url, 'Name a folder: "lmdb:./jobs".');
       const { LmdbStorage } = await needs(url, () => import("./storage/lmdb/index.ts"));
       return new LmdbStorage({ path, clock });
@@ -139,6 +153,8 @@ async function needs<T>(what: string, load: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Whatever stands behind the scheme may hold a password. */
 function withoutSecrets(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, "//…@");
+  const scheme = /^[a-z+.-]{1,20}:/i.exec(url)?.[0];
+  return scheme === undefined ? url : `${scheme}…`;
 }

@@ -28,6 +28,9 @@ export function itemsOf(
   if (!Array.isArray(payloads)) {
     throw new InvalidOptionError("payloads", payloads, "Use an array of payloads, or an array of item(…).");
   }
+  if (options !== undefined && (typeof options !== "object" || options === null)) {
+    throw new InvalidOptionError("options", options, "Use an object, or leave it out.");
+  }
   if (options !== undefined && "id" in options) {
     throw new InvalidOptionError(
       "id",

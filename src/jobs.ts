@@ -225,7 +225,7 @@ export class Jobs implements AsyncDisposable {
         stopped: (stopped) => this.#workers.delete(stopped),
       },
       definitions,
-      (options ?? {}) as WorkerOptions<unknown> & { state?: StateFactory<unknown> },
+      (options === undefined ? {} : options) as WorkerOptions<unknown> & { state?: StateFactory<unknown> },
     );
     this.#workers.add(worker);
     return worker;

@@ -15,6 +15,17 @@ describe("lineLogger", () => {
     expect(lines).toEqual(["jobwright warn careful\n", "jobwright error broken\n"]);
   });
 
+  it("says which job a handler's own words are about", () => {
+    const lines: string[] = [];
+    const logger = lineLogger((line) => void lines.push(line));
+    logger.warn("the file is empty", { job: "7", name: "import", secret: "s3cret" });
+    logger.warn('job 7 "import" attempt 1 failed', { job: "7", name: "import" });
+    expect(lines).toEqual([
+      'jobwright warn job 7 "import": the file is empty\n',
+      'jobwright warn job 7 "import" attempt 1 failed\n',
+    ]);
+  });
+
   it("lets no text forge a line or steer a terminal", () => {
     const lines: string[] = [];
     lineLogger((line) => lines.push(line)).warn("a\nb\r\u001b[2Jc\u2028d\u0000");

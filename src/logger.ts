@@ -12,9 +12,16 @@ export interface Logger {
 /** Lines a second of the default logger: a storm of failures must not become a storm of output. */
 const LINES_PER_SECOND = 10;
 
+/** Which job a handler's own words are about; no other details, which may hold anything. */
+function about(message: string, details: Readonly<Record<string, unknown>> | undefined): string {
+  const { job, name } = details ?? {};
+  if (typeof job !== "string" || message.startsWith(`job ${job} `)) return "";
+  return `job ${job} ${JSON.stringify(name)}: `;
+}
+
 /** Control characters, which a job's name or error could use to forge lines or to steer a terminal. */
 // oxlint-disable-next-line no-control-regex -- these are what it is about
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g;
 
 /**
  * The default: warnings and errors as lines on standard error, at most ten a second, then a count of
@@ -24,7 +31,7 @@ export function lineLogger(write: (line: string) => void = writeToStderr): Logge
   let second = 0;
   let lines = 0;
   let leftOut = 0;
-  const log = (level: string, message: string): void => {
+  const log = (level: string, message: string, details?: Readonly<Record<string, unknown>>): void => {
     const now = Math.floor(Date.now() / 1_000);
     if (now !== second) {
       if (leftOut > 0) write(`jobwright warn (${leftOut} more lines left out)\n`);
@@ -34,13 +41,13 @@ export function lineLogger(write: (line: string) => void = writeToStderr): Logge
     }
     lines += 1;
     if (lines > LINES_PER_SECOND) leftOut += 1;
-    else write(`jobwright ${level} ${message.replace(CONTROL, " ")}\n`);
+    else write(`jobwright ${level} ${`${about(message, details)}${message}`.replace(CONTROL, " ")}\n`);
   };
   return {
     debug: () => undefined,
     info: () => undefined,
-    warn: (message) => log("warn", message),
-    error: (message) => log("error", message),
+    warn: (message, details) => log("warn", message, details),
+    error: (message, details) => log("error", message, details),
   };
 }
 

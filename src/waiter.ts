@@ -1,4 +1,4 @@
-import { ResultTimeoutError, StorageClosedError } from "./errors.ts";
+import { InvalidOptionError, ResultTimeoutError, StorageClosedError } from "./errors.ts";
 import { isFinal, type JobId } from "./job/job.ts";
 import type { Storage, StoredJob, Unwatch } from "./storage/storage.ts";
 
@@ -34,6 +34,9 @@ export class Waiter {
    * @throws ResultTimeoutError, StorageClosedError, or the signal's reason
    */
   finished(id: JobId, timeoutMs: number, signal?: AbortSignal): Promise<StoredJob | undefined> {
+    if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+      return Promise.reject(new InvalidOptionError("signal", signal, "Use an AbortSignal."));
+    }
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const cleanUp = (): void => {

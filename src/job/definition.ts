@@ -1,4 +1,5 @@
 import type { Duration } from "../duration.ts";
+import { InvalidOptionError } from "../errors.ts";
 import type { JobContext } from "../worker/context.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkDefinition } from "./options.ts";
@@ -98,7 +99,7 @@ type Returned<R> = Exclude<Awaited<R>, NoResult>;
  *
  * @param definition.name unique name: 1 to 200 characters, no control characters
  * @param definition.payload any Standard Schema, or `json<T>()`. Checked at enqueue and before a run. @default json<unknown>()
- * @param definition.run the handler; leave it out where jobs are only enqueued, and bind it with {@link implement}
+ * @param definition.run the handler. What it returns is the result and goes through JSON: no Date, Map or BigInt. Leave it out where jobs are only enqueued, and bind it with {@link implement}
  * @throws InvalidOptionError
  *
  * @example
@@ -121,6 +122,9 @@ export function defineJob<
     readonly run?: (payload: Payload, ctx: JobContext<State>) => R;
   },
 ): JobDefinition<Name, Input, Payload, Returned<R>, State> {
+  if (typeof definition !== "object" || definition === null) {
+    throw new InvalidOptionError("definition", definition, "Use an object with at least a name.");
+  }
   const { name, payload, run, ...options } = definition;
   const defined: JobDefinition<Name, Input, Payload, Returned<R>, State> = {
     name,
@@ -144,6 +148,9 @@ export function implement<Name extends string, Input, Payload, R, State = unknow
     | JobDefinition<Name, Input, Payload, unknown, unknown>,
   run: (payload: Payload, ctx: JobContext<State>) => R,
 ): JobDefinition<Name, Input, Payload, Returned<R>, State> {
+  if (typeof definition?.name !== "string") {
+    throw new InvalidOptionError("definition", definition, "Use what defineJob() returns.");
+  }
   const bound: JobDefinition<Name, Input, Payload, Returned<R>, State> = {
     name: definition.name,
     schema: definition.schema,

@@ -1,5 +1,6 @@
 import { type Duration, toMs } from "../duration.ts";
 import { InvalidOptionError, UnrecoverableError } from "../errors.ts";
+import { show } from "../show.ts";
 import { limits } from "./limits.ts";
 
 /** A later start: after a delay that the storage's clock turns into an instant, or at an instant. */
@@ -82,5 +83,5 @@ export function instantMs(value: Date, option: string): number {
 
 /** A reason as stored: text, bounded. */
 export function reasonText(reason: string): string {
-  return String(reason).slice(0, 1_000);
+  return (typeof reason === "string" ? reason : show(reason)).slice(0, 1_000);
 }

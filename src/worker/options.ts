@@ -82,6 +82,9 @@ export function planWorker(
   if (!Array.isArray(definitions) || definitions.length === 0) {
     throw new InvalidOptionError("definitions", definitions, "Give the worker at least one definition.");
   }
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidOptionError("worker options", options, `Known options: ${KNOWN.join(", ")}.`);
+  }
   for (const key of Object.keys(options)) {
     if (!KNOWN.includes(key as keyof WorkerSettings)) {
       throw new InvalidOptionError("worker option", key, `Known options: ${KNOWN.join(", ")}.`);

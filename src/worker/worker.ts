@@ -192,10 +192,10 @@ export class Worker extends WorkerEmitter implements Service {
    */
   stop(options: { timeout?: Duration } = {}): Promise<void> {
     const timeoutMs =
-      options.timeout === undefined ? this.#plan.shutdownTimeoutMs : toMs(options.timeout, "timeout");
+      options?.timeout === undefined ? this.#plan.shutdownTimeoutMs : toMs(options.timeout, "timeout");
     if (this.#stop === undefined) this.#stop = this.#end(timeoutMs);
     else if (timeoutMs === 0) this.#hurry?.();
-    else if (options.timeout !== undefined) this.#timers.once(() => this.#hurry?.(), timeoutMs);
+    else if (options?.timeout !== undefined) this.#timers.once(() => this.#hurry?.(), timeoutMs);
     return this.#stop;
   }
 
