@@ -5,7 +5,7 @@
 
 /**
  * @param {{
- *   create: () => Promise<any>, size: number, rounds: number,
+ *   create: () => Promise<import('../src/storage/storage.ts').Storage>, size: number, rounds: number,
  *   kinds?: readonly string[], onProgress?: (text: string) => void,
  * }} options
  * @returns {Promise<{ kind: string, medianMs: number, baselineMs: number, ratio: number }[]>}

@@ -35,9 +35,10 @@ export interface Storage {
 
   /**
    * Store jobs. Each group is stored whole or refused whole; groups fail alone. Ids grow in input order.
-   * A batch id is for one call and its repetitions. One that was seen in the last `limits.batchMemoryMs` answers as it did then and stores nothing
-   * (an engine may bound how many it remembers). A given id that comes twice in one group with different
-   * payloads is refused at the second, with `existing: 0`. The caller does not change what it handed in.
+   * A batch id is for one call and its repetitions: one that was seen in the last `limits.batchMemoryMs`
+   * answers as it did then and stores nothing (an engine may bound how many it remembers). A given id that
+   * comes twice in one group with different payloads is refused at the second, with `existing: 0`. The
+   * caller does not change what it handed in.
    */
   enqueue(groups: readonly (readonly NewJob[])[], batchId?: string): Promise<GroupResult[]>;
 

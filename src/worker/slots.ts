@@ -169,7 +169,7 @@ export class Slots {
         this.#settler.add(job, { state: "available", marked: false }, this.now());
       }
     }
-    this.#deps.kick();
+    if (this.#settler.size > 0) this.#deps.kick();
   }
 
   /** Give up every run that is left: its job goes back to its place, and what its handler still does is void. */
