@@ -26,6 +26,8 @@ const config: ViteUserConfig = {
   test: {
     environment: "node",
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    // Costs nothing until a test asks for PostgreSQL.
+    globalSetup: "test/support/global-set-up.ts",
     pool: "forks",
     // The long run measures: its files must not disturb each other.
     fileParallelism: !isLong,
