@@ -23,7 +23,8 @@ export class InvalidOptionError extends JobwrightError {
   constructor(option: string, value: unknown, remedy: string) {
     super(`${option} is ${show(value)}. ${remedy}`);
     this.option = option;
-    this.value = value;
+    // Loggers print all that is enumerable, and what was handed in by mistake may hold a password.
+    Object.defineProperty(this, "value", { value, enumerable: false });
   }
 }
 
@@ -159,6 +160,17 @@ export class ProcessLostError extends JobwrightError {
   readonly code = "JOBWRIGHT_PROCESS_LOST";
   constructor(processId: string) {
     super(`The process ${processId} was lost while it ran the job.`);
+  }
+}
+
+/** The transaction in which a handler completed its job did not commit, and the handler returned all the same. */
+export class RolledBackError extends JobwrightError {
+  readonly code = "JOBWRIGHT_ROLLED_BACK";
+  constructor(jobId: number | string) {
+    super(
+      `The transaction in which job ${jobId} was completed did not commit, so it is not complete. ` +
+        "Let the handler throw when its transaction fails, or complete the job again in another one.",
+    );
   }
 }
 
