@@ -39,7 +39,7 @@ export function setDefaultClock(clock: Clock): void {
 /**
  * Open a storage and answer the `Jobs` on it.
  *
- * @param target `memory:`, `lmdb:./folder`, or a storage you made
+ * @param target `memory:`, `lmdb:./folder`, `postgres://…` (with `?schema=name` for another schema), or a storage you made
  * @throws InvalidOptionError for an unknown scheme or bad options, and what the storage's `open` throws
  *
  * @example
@@ -63,8 +63,12 @@ export async function connect(target: string | Storage, options: ConnectOptions 
       `Use at least three times beatEvery (${beatEveryMs} ms): one late beat must not cost a process its jobs.`,
     );
   }
+  // One for jobs and storage: it bounds the lines of a second.
+  const logger = safeLogger(options.logger ?? lineLogger());
   const storage =
-    typeof target === "string" ? await storageFor(target, options.clock ?? defaultClock) : target;
+    typeof target === "string"
+      ? await storageFor(target, options.clock ?? defaultClock, logger)
+      : target;
   if (typeof target !== "string") {
     if (typeof target?.exchange !== "function") {
       throw new InvalidOptionError(
@@ -86,7 +90,7 @@ export async function connect(target: string | Storage, options: ConnectOptions 
   const jobs = new Jobs({
     storage,
     clock: storage.clock,
-    logger: safeLogger(options.logger ?? lineLogger()),
+    logger,
     random: safeRandom(options.random),
     defaults: options.defaults ?? {},
     beatEveryMs,
@@ -112,7 +116,7 @@ function safeRandom(random: (() => number) | undefined): () => number {
   };
 }
 
-async function storageFor(url: string, clock: Clock): Promise<Storage> {
+async function storageFor(url: string, clock: Clock, logger: Logger): Promise<Storage> {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   switch (scheme) {
     case "memory": {
@@ -136,9 +140,38 @@ async function storageFor(url: string, clock: Clock): Promise<Storage> {
       const { LmdbStorage } = await needs(url, () => import("./storage/lmdb/index.ts"));
       return new LmdbStorage({ path, clock });
     }
+    case "postgres":
+    case "postgresql": {
+      const { PostgresStorage } = await import("./storage/postgres/index.ts");
+      return new PostgresStorage({
+        ...schemaOf(url),
+        ...(clock === systemClock ? {} : { clock }),
+        logger,
+      });
+    }
     default:
-      throw new InvalidOptionError("connect", withoutSecrets(url), 'Use "memory:" or "lmdb:./folder".');
+      throw new InvalidOptionError(
+        "connect",
+        withoutSecrets(url),
+        'Use "memory:", "lmdb:./folder" or "postgres://user:password@host:5432/database".',
+      );
   }
+}
+
+/** `?schema=name` is ours: PostgreSQL's clients do not know it. */
+function schemaOf(url: string): { url: string; schema?: string } {
+  const found = /[?&]schema=([^&]*)/.exec(url);
+  if (found === null) return { url };
+  const [parameter, value = ""] = found;
+  const rest = url.replace(parameter, "");
+  let schema: string;
+  try {
+    schema = decodeURIComponent(value.replaceAll("+", " "));
+  } catch {
+    throw new InvalidOptionError("schema", value, "Write special characters with encodeURIComponent().");
+  }
+  // The first parameter took the question mark with it.
+  return { url: rest.includes("?") ? rest : rest.replace("&", "?"), schema };
 }
 
 /** An engine whose native packages may be missing: the error names the one that is. */

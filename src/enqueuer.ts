@@ -94,9 +94,13 @@ export class Enqueuer {
     return this.#waiting.splice(0, n);
   }
 
+  /** Ids of batches lie side by side in a storage's index: random ones would touch a page of their own each. */
+  readonly #name = crypto.randomUUID();
+  #batches = 0;
+
   /** The batch id makes repeating safe: what was stored by a call whose answer was lost is not stored again. */
   async #store(groups: readonly (readonly NewJob[])[]): Promise<GroupResult[]> {
-    const batchId = crypto.randomUUID();
+    const batchId = `${this.#name}-${(this.#batches++).toString(36).padStart(8, "0")}`;
     const deadline = performance.now() + DEADLINE_MS;
     for (let retryMs = RETRY_MS_FIRST; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 2)) {
       try {

@@ -21,6 +21,7 @@ export { type Duration } from "./duration.ts";
 export { type CancelResult, type Jobs, type PauseTarget } from "./jobs.ts";
 export { type JobFilter } from "./filter.ts";
 export { type EnqueueItem, item } from "./item.ts";
+export { type TransactionJobs } from "./transaction-jobs.ts";
 export { type EnqueueOptions } from "./job/options.ts";
 export { type JobHandle } from "./handle.ts";
 export { type Attempt, type Job } from "./view.ts";

@@ -1,33 +1,22 @@
 import type { Clock } from "./clock.ts";
 import { Changer } from "./changer.ts";
 import { Enqueuer } from "./enqueuer.ts";
-import {
-  DuplicateIdError,
-  InvalidOptionError,
-  InvalidPayloadError,
-  PayloadTooLargeError,
-  StateError,
-} from "./errors.ts";
+import { InvalidOptionError, StateError } from "./errors.ts";
 import { checkFilter, checkState, type JobFilter } from "./filter.ts";
 import { JobHandle } from "./handle.ts";
-import { type EnqueueItem, itemsOf } from "./item.ts";
+import { type EnqueueArguments, Intake } from "./intake.ts";
+import type { EnqueueItem } from "./item.ts";
 import type { AnyJobDefinition, InputOf, JobOptions, ResultOf, StateOf } from "./job/definition.ts";
 import type { Change, ChangeResult } from "./job/lifecycle.ts";
 import { limits } from "./job/limits.ts";
 import { checkName } from "./job/name.ts";
-import {
-  builtIn,
-  checkDefaults,
-  type EnqueueOptions,
-  isUnchecked,
-  resolveOptions,
-  validatePayload,
-} from "./job/options.ts";
+import { builtIn, checkDefaults, type EnqueueOptions, fixedOptions } from "./job/options.ts";
 import { reasonText } from "./job/outcome.ts";
-import { payloadText } from "./job/payload.ts";
 import type { Logger } from "./logger.ts";
 import { type Queue, queueViews } from "./queues.ts";
-import type { NewJob, ProcessInfo, Storage } from "./storage/storage.ts";
+import type { GroupResult, NewJob, ProcessInfo, Storage } from "./storage/storage.ts";
+import { transactional } from "./storage/transactional.ts";
+import { TransactionJobs } from "./transaction-jobs.ts";
 import { type Attempt, attemptView, type Job, jobView, toJobId } from "./view.ts";
 import { Waiter } from "./waiter.ts";
 import type { StateFactory, WorkerOptions } from "./worker/options.ts";
@@ -59,12 +48,6 @@ export interface PauseTarget {
   readonly name?: string;
 }
 
-/** The payload may be left out where its type allows `undefined`; it is stored as `null` then. */
-type EnqueueArguments<D extends AnyJobDefinition> =
-  undefined extends InputOf<D>
-    ? [payload?: InputOf<D>, options?: EnqueueOptions]
-    : [payload: InputOf<D>, options?: EnqueueOptions];
-
 type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void
   ? I
   : never;
@@ -76,6 +59,7 @@ type WorkerArguments<S> = unknown extends S ? [options?: WorkerOptions<S>] : [op
 export class Jobs implements AsyncDisposable {
   readonly #deps: JobsDeps;
   readonly #enqueuer: Enqueuer;
+  readonly #intake: Intake;
   readonly #waiter: Waiter;
   readonly #changer: Changer;
   readonly #workers = new Set<Worker>();
@@ -85,6 +69,7 @@ export class Jobs implements AsyncDisposable {
   constructor(deps: JobsDeps) {
     this.#deps = { ...deps, defaults: checkDefaults(deps.defaults) };
     this.#enqueuer = new Enqueuer(deps.storage, deps.random);
+    this.#intake = this.#makeIntake((jobs) => this.#enqueuer.add(jobs));
     this.#waiter = new Waiter(deps.storage);
     this.#changer = new Changer(deps.storage);
   }
@@ -102,15 +87,11 @@ export class Jobs implements AsyncDisposable {
    * @throws DuplicateIdError when `options.id` belongs to a job with another payload
    * @throws OverloadedError, StorageUnavailableError, StorageFullError or StorageClosedError
    */
-  async enqueue<D extends AnyJobDefinition>(
+  enqueue<D extends AnyJobDefinition>(
     definition: D,
     ...[payload, options]: EnqueueArguments<D>
   ): Promise<JobHandle<ResultOf<D>>> {
-    // No await for a schema that answers at once: calls of one turn must share a batch.
-    const made = this.#newJob(definition, payload, options);
-    const job = made instanceof Promise ? await made : made;
-    const [handle] = await this.#store([job]);
-    return handle as JobHandle<ResultOf<D>>;
+    return this.#intake.enqueue(definition, payload, options) as Promise<JobHandle<ResultOf<D>>>;
   }
 
   /**
@@ -124,79 +105,39 @@ export class Jobs implements AsyncDisposable {
     options?: Omit<EnqueueOptions, "id">,
   ): Promise<JobHandle<ResultOf<D>>[]>;
   enqueueMany(items: readonly EnqueueItem[]): Promise<JobHandle[]>;
-  async enqueueMany(
+  enqueueMany(
     first: AnyJobDefinition | readonly EnqueueItem[],
     payloads?: readonly unknown[],
     options?: Omit<EnqueueOptions, "id">,
   ): Promise<JobHandle[]> {
-    const items = itemsOf(first, payloads, options);
-    if (items.length > limits.enqueueJobs) {
-      throw new InvalidOptionError(
-        "enqueueMany",
-        items.length,
-        `Use at most ${limits.enqueueJobs} jobs a call.`,
-      );
-    }
-    // Counted as they are made: a batch far too large must not be serialized whole before it is refused.
-    let bytes = 0;
-    const counted = (job: NewJob): NewJob => {
-      bytes += Buffer.byteLength(job.payload);
-      if (bytes > limits.enqueueBytes)
-        throw new PayloadTooLargeError("The batch", bytes, limits.enqueueBytes);
-      return job;
-    };
-    const made = items.map((one) => {
-      const job = this.#newJob(one?.definition, one?.payload, one?.options);
-      return job instanceof Promise ? job : counted(job);
+    return this.#intake.enqueueMany(first, payloads, options);
+  }
+
+  /**
+   * The same inside a transaction of yours, for jobs in PostgreSQL: they are stored exactly when it commits.
+   * Takes a transaction of pg, postgres.js, drizzle, kysely, knex, typeorm or prisma, on the database of the
+   * jobs, or any object whose `query(text, values)` runs in one; see docs/transactions.md.
+   *
+   * @throws StateError when the jobs are stored elsewhere
+   *
+   * @example
+   * await db.transaction(async (tx) => {
+   *   const [order] = await tx.insert(orders).values(basket).returning();
+   *   await jobs.in(tx).enqueue(sendReceipt, { orderId: order.id });
+   * });
+   */
+  in(tx: object): TransactionJobs {
+    const storage = transactional(this.#deps.storage, "jobs.in(tx)");
+    return new TransactionJobs(this.#makeIntake((jobs) => storage.enqueueIn(tx, jobs)));
+  }
+
+  #makeIntake(store: (jobs: readonly NewJob[]) => Promise<GroupResult>): Intake {
+    return new Intake({
+      defaults: this.#deps.defaults,
+      checkOpen: () => this.#checkOpen(),
+      store,
+      handle: (id, created) => new JobHandle(id, created, this, this.#waiter),
     });
-    const jobs: NewJob[] = made.some((job) => job instanceof Promise)
-      ? (await Promise.all(made)).map((job, i) => (made[i] instanceof Promise ? counted(job) : job))
-      : (made as NewJob[]);
-    return jobs.length === 0 ? [] : this.#store(jobs);
-  }
-
-  /** The job to store. A promise only where the schema is asynchronous. */
-  #newJob(
-    definition: AnyJobDefinition,
-    payload: unknown,
-    options: EnqueueOptions | undefined,
-  ): NewJob | Promise<NewJob> {
-    this.#checkOpen();
-    if (typeof definition?.schema?.["~standard"]?.validate !== "function") {
-      throw new InvalidOptionError("definition", definition, "Use what defineJob() returns.");
-    }
-    // Without a schema anything goes, nothing included; a schema has its own opinion of `undefined`.
-    const input = payload === undefined && isUnchecked(definition) ? null : payload;
-    const checked = validatePayload(definition, input);
-    const finish = (result: Awaited<typeof checked>): NewJob => {
-      if (!result.ok) throw new InvalidPayloadError(definition.name, result.issues);
-      // The schema's input is stored; its output is for the handler and for option functions.
-      const text = payloadText(definition.name, input);
-      return { ...resolveOptions(definition, result.payload, options, this.#deps.defaults), payload: text };
-    };
-    if (!(checked instanceof Promise)) return finish(checked);
-    const finished = checked.then(finish);
-    // When another job of its batch is refused first, nobody listens to this one any more.
-    finished.catch(() => undefined);
-    return finished;
-  }
-
-  async #store(jobs: readonly NewJob[]): Promise<JobHandle[]> {
-    const result = await this.#enqueuer.add(jobs);
-    if (!result.ok) {
-      const { name, givenId } = jobs[result.index] as NewJob;
-      if (result.refusal.existing === 0) {
-        throw new InvalidOptionError(
-          "id",
-          givenId,
-          `Two jobs "${name}" of this call have it, with different payloads.`,
-        );
-      }
-      throw new DuplicateIdError(name, givenId ?? "", String(result.refusal.existing));
-    }
-    return result.jobs.map(
-      ({ id, status }) => new JobHandle(String(id), status === "created", this, this.#waiter),
-    );
   }
 
   // ── Work ───────────────────────────────────────────────────────────────────
@@ -222,6 +163,14 @@ export class Jobs implements AsyncDisposable {
         lostAfterMs,
         jobs: this,
         defaultQueue: this.#deps.defaults.queue ?? builtIn.queue,
+        ...(storage.define === undefined
+          ? {}
+          : {
+              define: () =>
+                (storage as Required<Storage>).define(
+                  definitions.map((one) => fixedOptions(one, this.#deps.defaults)),
+                ),
+            }),
         stopped: (stopped) => this.#workers.delete(stopped),
       },
       definitions,

@@ -7,9 +7,11 @@
 
 import { LmdbStorage } from "../src/storage/lmdb/index.ts";
 import { MemoryStorage } from "../src/storage/memory/index.ts";
+import { PostgresStorage } from "../src/storage/postgres/index.ts";
 import { concurrentRun } from "./model/concurrent.ts";
 import type { MakeStorage } from "./model/pair.ts";
 import { modelRun } from "./model/run.ts";
+import { giveBackSchemas, takeSchema } from "./support/postgres/schemas.ts";
 import { size } from "./support/size.ts";
 
 const memory: MakeStorage = ({ clock, liveness }) => new MemoryStorage({ clock, liveness });
@@ -21,3 +23,15 @@ concurrentRun("memory", memory, { runs: size(50, 500) });
 const lmdb: MakeStorage = (time, folder) => new LmdbStorage({ ...time, path: folder() });
 modelRun("lmdb", lmdb, { sequences: size(25, 500), commands: 60, reopen: true });
 concurrentRun("lmdb", lmdb, { runs: size(10, 100) });
+
+// One store at a time: a new folder means that the one before is done with.
+let inUse: { readonly folder: string; readonly place: Awaited<ReturnType<typeof takeSchema>> } | undefined;
+const postgres: MakeStorage = async (time, folder) => {
+  if (inUse?.folder !== folder()) {
+    await giveBackSchemas();
+    inUse = { folder: folder(), place: await takeSchema() };
+  }
+  return new PostgresStorage({ ...time, ...inUse.place });
+};
+modelRun("postgres", postgres, { sequences: size(15, 300), commands: 60, reopen: true });
+concurrentRun("postgres", postgres, { runs: size(5, 100) });

@@ -297,11 +297,10 @@ describe.each(storages)("rows on $label", (kind) => {
   });
 
   it("K5: a default clock is the clock of every later connect by URL", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "jobwright-rows-"));
     const clock = new TestClock();
     setDefaultClock(clock);
     try {
-      await using jobs = await connect(kind.label === "memory" ? "memory:" : `${kind.label}:${folder}`);
+      await using jobs = await connect(await kind.url());
       expect(jobs.clock).toBe(clock);
       const echo = defineJob({ name: "echo", run: (payload) => payload });
       const handle = await jobs.enqueue(echo, 1, { in: "1h" });
@@ -315,7 +314,7 @@ describe.each(storages)("rows on $label", (kind) => {
       expect(others.clock).toBe(systemClock);
     } finally {
       setDefaultClock(systemClock);
-      rmSync(folder, { recursive: true, force: true });
+      await kind.cleanup();
     }
   });
 });

@@ -66,6 +66,11 @@ export function resolveOptions(
   };
 }
 
+/** The options of a definition's jobs where a call says nothing and no payload is asked. */
+export function fixedOptions(definition: AnyJobDefinition, defaults: JobOptions): ResolvedOptions {
+  return planOf(definition, defaults).resolved;
+}
+
 /**
  * The defaults given to `connect`, checked and copied.
  *

@@ -124,6 +124,12 @@ export interface Storage {
   /** Apply one change to some jobs, each for itself. A waiting job that is cancelled loses its checkpoint. */
   change(ids: readonly JobId[], change: Change): Promise<ChangeResult[]>;
 
+  /**
+   * Remember with which options the jobs of some names are stored, for those who store jobs without jobwright
+   * (triggers, other languages). Left out by engines that nobody else can reach.
+   */
+  define?(definitions: readonly JobDefaults[]): Promise<void>;
+
   /** Settings of a queue (`name` absent) or of one lane; durable, for all processes. */
   configure(target: LaneTarget, settings: LaneSettings): Promise<void>;
 }
@@ -136,6 +142,9 @@ export interface NewJob extends JobSpec {
   /** Absent = now. */
   readonly later?: Later;
 }
+
+/** The options of a definition's jobs where a call says nothing. */
+export type JobDefaults = Omit<NewJob, "payload" | "later" | "givenId">;
 
 /** What became of one job of a stored group. */
 export type EnqueueResult =

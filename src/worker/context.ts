@@ -23,6 +23,19 @@ export interface JobContext<State = unknown> {
    * @throws LeaseLostError when this process no longer holds the job
    */
   setResult(value: unknown): Promise<void>;
+  /**
+   * Complete the job inside a transaction of yours, for jobs in PostgreSQL: what you write there and the
+   * completion take effect together or not at all. Takes what `jobs.in(tx)` takes; see docs/transactions.md.
+   * Resolves to the result, which is stored with the completion; what the handler returns afterwards is not.
+   * When the transaction does not commit, what the handler throws or returns then counts: return the answer
+   * of this call from the handler, let the failure of the transaction throw, or complete in another one.
+   *
+   * @throws LeaseLostError when this process no longer holds the job, or has completed it already: let it
+   * roll the transaction back
+   * @throws InvalidValueError when JSON cannot carry the result
+   * @throws StateError when the jobs are stored elsewhere
+   */
+  completeIn<T = undefined>(tx: object, result?: T): Promise<T>;
   /** The worker's logger, with the job's id, name and attempt added to the details. */
   readonly log: Logger;
   /** The clock that scheduling follows. */

@@ -22,6 +22,14 @@ describe("the read-ahead", () => {
     expect(busy(9_000).request(10, limits.readAhead, 1_050)).toMatchObject({ readAhead: limits.readAhead });
   });
 
+  it("is nothing again after a pause, and goes on after a wait for the storage", () => {
+    expect(busy(30).request(10, limits.readAhead, 1_500)).toMatchObject({ room: 10, readAhead: 0 });
+    // Guards: a worker whose storage took 200 ms and more to answer never read anything ahead.
+    const line = busy(30);
+    line.roundTripMs = 450;
+    expect(line.request(10, limits.readAhead, 1_500)).toMatchObject({ room: 10, readAhead: 30 });
+  });
+
   // Guards: a worker on payloads of 1 MB held 500 of them and ran out of memory.
   it("is as short as the payloads are large", () => {
     const line = busy(9_000);

@@ -13,6 +13,8 @@ export class Line {
   readonly names: readonly string[];
   readonly concurrency: number;
   running = 0;
+  /** How long the storage took for its last answer. */
+  roundTripMs = 0;
   /** The last claim gave less than was asked: nothing more to expect before a wake-up or a poll. */
   drained = false;
 
@@ -126,8 +128,9 @@ export class Line {
     if (age < RATE_WINDOW_MS) return;
     // Progress renews the age of what waits: its oldest was next in line a moment ago.
     if (this.#windowFinished > 0) this.#aheadSince = monotonic;
-    // After a longer pause the last window says nothing about now.
-    this.#lastFinished = age < 2 * RATE_WINDOW_MS ? this.#windowFinished : 0;
+    // After a longer pause the last window says nothing about now. To wait for the storage is none: what ran
+    // in that time is what can be run while the next answer is waited for.
+    this.#lastFinished = age < 2 * Math.max(RATE_WINDOW_MS, this.roundTripMs) ? this.#windowFinished : 0;
     this.#windowFinished = 0;
     this.#windowStart = monotonic;
   }

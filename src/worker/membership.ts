@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { StorageClosedError } from "../errors.ts";
 import type { Ask, Lease, ProcessBeat, ServedQueue, Storage } from "../storage/storage.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import type { Trouble } from "./trouble.ts";
@@ -114,6 +115,8 @@ export class Membership {
         return;
       } catch (error) {
         await this.#deps.trouble.pause(error, "register");
+        // There is nothing to wait for: to try again at once, and again, would let nothing else have its turn.
+        if (error instanceof StorageClosedError) return;
         // That call may have registered it after all, and been forgotten since.
         this.#processId = freshProcessId();
       }

@@ -10,6 +10,7 @@ import type { Reporter } from "./reporter.ts";
 import type { RunServices } from "./run-context.ts";
 import { isPoison, type Pending, Settler } from "./settle.ts";
 import { Slots } from "./slots.ts";
+import { Verdicts } from "./verdicts.ts";
 
 /** Settlements gathered before a flush is due at once. */
 const FLUSH_SIZE = 500;
@@ -49,10 +50,13 @@ export class Pipeline {
   readonly #settler = new Settler();
   readonly #doubts = new Doubts();
   readonly #conditions = new Conditions();
+  readonly #verdicts: Verdicts;
   /** The claim under way. */
   #request: ClaimRequest | undefined;
   #abandon: (() => void) | undefined;
   #flushSoon = false;
+  /** How often something may have become available. */
+  #news = 0;
   #kicked = false;
   #wake: (() => void) | undefined;
   #idleWaiters: (() => void)[] = [];
@@ -62,8 +66,19 @@ export class Pipeline {
   constructor(host: PipelineHost) {
     this.#host = host;
     const { clock, plan, services, reporter, random } = host;
+    this.#verdicts = new Verdicts({
+      storage: host.storage,
+      reporter,
+      committed: ({ job, startedAt }) => {
+        this.#settler.addRepeated(job, startedAt);
+        this.#flushWhenDue();
+      },
+      failed: (error) => host.failed(error, "exchange"),
+      hasEnded: () => this.#ended,
+      decided: () => this.#conditions.check(),
+    });
     this.slots = new Slots({
-      ...{ clock, plan, services, reporter, random, settler: this.#settler },
+      ...{ clock, plan, services, reporter, random, settler: this.#settler, verdicts: this.#verdicts },
       mayClaim: () => host.mayClaim(),
       ended: () => {
         this.#flushWhenDue();
@@ -85,13 +100,13 @@ export class Pipeline {
   }
 
   get hasUnsettled(): boolean {
-    return !this.#settler.isEmpty || !this.#doubts.isEmpty;
+    return !this.#settler.isEmpty || !this.#doubts.isEmpty || !this.#verdicts.isEmpty;
   }
 
   /** Every lease this process holds, and those whose start was not told yet. */
   held(): { holds: Lease[]; starts: Lease[] } {
     const { holds, starts } = this.slots.held();
-    return { holds: [...holds, ...this.#settler.leases()], starts };
+    return { holds: [...holds, ...this.#settler.leases(), ...this.#verdicts.leases()], starts };
   }
 
   /** The leases are gone: nothing of what is here counts any more. Answers how many runs were aborted. */
@@ -113,6 +128,7 @@ export class Pipeline {
 
   /** Something may have become available everywhere. */
   refresh(): void {
+    this.#news += 1;
     for (const line of this.slots.lines.values()) line.drained = false;
     this.kick();
   }
@@ -181,15 +197,21 @@ export class Pipeline {
     if (this.#settler.size === 0 && !asks) return false;
     const settlements = this.#settler.take();
     const request = this.#buildRequest(asks || settlements.length > 0);
+    const news = this.#news;
+    const sentAt = performance.now();
     this.#request = request;
     this.#flushSoon = false;
     try {
       const { settled, claimed } = await this.#ask(settlements, request);
       this.#settler.answered();
       this.#request = undefined;
+      const roundTripMs = performance.now() - sentAt;
+      for (const line of this.slots.lines.values()) line.roundTripMs = roundTripMs;
       const { reporter } = this.#host;
       for (let i = 0; i < settled.length; i += 1) {
-        if (settled[i] === "stale") reporter.stale((settlements[i] as Pending).job);
+        if (settled[i] !== "stale") continue;
+        const { job, isRepeated } = settlements[i] as Pending;
+        if (isRepeated === undefined) reporter.stale(job);
       }
       this.#host.worked();
       // Registered anew meanwhile: the old process's jobs have no heartbeat any more.
@@ -197,7 +219,7 @@ export class Pipeline {
         if (claimed.known) {
           this.slots.reported(request.starts);
           this.slots.asked(claimed.asks);
-          this.#take(claimed.jobs, request);
+          this.#take(claimed.jobs, request, news);
         } else {
           this.#host.unknown();
         }
@@ -257,7 +279,8 @@ export class Pipeline {
     };
   }
 
-  #take(jobs: readonly ClaimedJob[], request: ClaimRequest): void {
+  /** @param news what was known of when the request was sent */
+  #take(jobs: readonly ClaimedJob[], request: ClaimRequest, news: number): void {
     const now = performance.now();
     const got = new Map<string, number>();
     let marked = false;
@@ -285,8 +308,10 @@ export class Pipeline {
     }
     for (const { queue, room, readAhead } of request.queues) {
       const line = this.slots.lines.get(queue);
-      // A marked job came alone: more of them may wait.
-      if (line !== undefined) line.drained = !marked && (got.get(queue) ?? 0) < room + readAhead;
+      // A marked job came alone: more of them may wait. And what became available while the request was under
+      // way need not be in its answer: the storage may have looked just before.
+      const isAll = !marked && news === this.#news;
+      if (line !== undefined) line.drained = isAll && (got.get(queue) ?? 0) < room + readAhead;
     }
     // What arrives while the worker pauses or stops goes back unspent.
     if (mayStart) this.slots.fill();

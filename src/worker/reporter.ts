@@ -1,5 +1,6 @@
 import type { EventEmitter } from "node:events";
 import type { Clock } from "../clock.ts";
+import { RolledBackError } from "../errors.ts";
 import type { JobError } from "../job/job.ts";
 import type { Outcome, RunEnd } from "../job/lifecycle.ts";
 import { instantOf } from "../job/lifecycle.ts";
@@ -7,9 +8,12 @@ import type { Logger } from "../logger.ts";
 import type { ClaimedJob } from "../storage/storage.ts";
 import type { JobEvent, WorkerEvents } from "./events.ts";
 import { eventOf, type Run } from "./run.ts";
+import type { InDoubt } from "./verdicts.ts";
 
 /** Failed attempts up to this number are warnings; from then on someone should look. */
 const WARN_ATTEMPTS = 3;
+/** How a run ends that was completed in a transaction, for the case that this one did not commit. */
+const ROLLED_BACK = new RolledBackError(0).code;
 
 /** Turns what happens to runs into events and log lines. Builds nothing when nobody listens. */
 export class Reporter {
@@ -51,6 +55,18 @@ export class Reporter {
         if (outcome.error !== undefined) this.#failed(run.event, outcome, outcome.error);
         else if (end.kind === "snoozed") this.#emitter.emit("snoozed", run.event);
         else this.#emitter.emit("rescheduled", run.event);
+    }
+  }
+
+  /** A run was completed by a transaction of its handler, whatever the handler did afterwards. */
+  completedIn({ run, end, endedAt }: InDoubt): void {
+    // What stands for having returned is no failure of its own.
+    if (end.kind === "threw" && end.error.code !== ROLLED_BACK) {
+      const { name, message } = end.error;
+      this.#log("warn", run.event, `was completed by its transaction, and then failed: ${name}: ${message}`);
+    }
+    if (this.#hears("completed")) {
+      this.#emitter.emit("completed", { ...run.event, durationMs: endedAt - run.startedAt });
     }
   }
 

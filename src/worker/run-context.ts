@@ -6,6 +6,7 @@ import { valueText } from "../job/payload.ts";
 import type { Jobs } from "../jobs.ts";
 import type { Logger } from "../logger.ts";
 import type { Note, Storage } from "../storage/storage.ts";
+import { type Completion, transactional } from "../storage/transactional.ts";
 import type { Checkpoint, JobContext, RunningJobInfo } from "./context.ts";
 import type { Run } from "./run.ts";
 
@@ -100,6 +101,29 @@ export class RunContext implements JobContext<unknown> {
       throw new InvalidOptionError("setResult", value, "Use a JSON value; null stands for none.");
     }
     await this.#note({ result: valueText("The result", value, limits.resultBytes) });
+  }
+
+  async completeIn<T>(tx: object, result?: T): Promise<T> {
+    const run = this.#run;
+    const storage = transactional(this.#services.storage, "ctx.completeIn(tx)");
+    const outcome: Completion["outcome"] =
+      result === undefined
+        ? { state: "completed" }
+        : { state: "completed", result: valueText("The result", result, limits.resultBytes) };
+    if (run.over || run.abortReason instanceof LeaseLostError) throw new LeaseLostError(run.id);
+    const before = run.completedIn;
+    // From now on, since a call whose answer is lost may have written it.
+    run.completedIn = true;
+    try {
+      const { lease, startedAt } = run;
+      const settled = await storage.settleIn(tx, { lease, outcome, startedAt });
+      if (settled === "settled") return result as T;
+    } catch (error) {
+      if (error instanceof InvalidOptionError) run.completedIn = before;
+      throw error;
+    }
+    run.completedIn = before;
+    throw new LeaseLostError(run.id);
   }
 
   async #note(note: Note): Promise<void> {

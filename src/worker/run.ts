@@ -5,7 +5,13 @@ import { limits } from "../job/limits.ts";
 import { validatePayload } from "../job/options.ts";
 import { directiveOf, RetryAfter } from "../job/outcome.ts";
 import { parsePayload, valueText } from "../job/payload.ts";
-import { InvalidPayloadError, ShutdownError, type TimeoutError, UnrecoverableError } from "../errors.ts";
+import {
+  InvalidPayloadError,
+  RolledBackError,
+  ShutdownError,
+  type TimeoutError,
+  UnrecoverableError,
+} from "../errors.ts";
 import type { ClaimedJob, Lease } from "../storage/storage.ts";
 import type { JobEvent } from "./events.ts";
 import type { Line } from "./line.ts";
@@ -24,6 +30,8 @@ export class Run {
   /** Set when the run outlived its timeout, whatever had fired its signal before. */
   timedOut: TimeoutError | undefined;
   warnedSlow = false;
+  /** A completion was written in a transaction of the user: whether it has committed only the storage knows. */
+  completedIn = false;
   cancelAsked: string | undefined;
   /** Checkpoint entries as JSON text, this run's own included. */
   checkpoint: Map<string, string> | undefined;
@@ -143,6 +151,8 @@ function endOfReturn(run: Run, value: unknown): RunEnd {
         return { kind: "cancelled", reason: directive.reason };
     }
   }
+  // That it was completed is not its handler's word any more. After a commit this end changes nothing.
+  if (run.completedIn) return { kind: "threw", error: serializeError(new RolledBackError(run.id)) };
   if (value === undefined) return { kind: "returned" };
   try {
     return { kind: "returned", result: valueText("The result", value, limits.resultBytes) };

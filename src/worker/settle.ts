@@ -7,6 +7,8 @@ import type { ClaimedJob, Lease, Settlement, Storage } from "../storage/storage.
 /** A settlement on its way, with its job for the events. */
 export interface Pending extends Settlement {
   readonly job: ClaimedJob;
+  /** Said for the sake of the lease alone: the run had been settled before. */
+  readonly isRepeated?: true;
 }
 
 export function leaseOf({ id, generation, token }: ClaimedJob): Lease {
@@ -29,6 +31,17 @@ export class Settler {
 
   add(job: ClaimedJob, outcome: Outcome, startedAt: number): void {
     this.#waiting.push({ job, lease: leaseOf(job), outcome, startedAt });
+  }
+
+  /** A transaction has completed this job: the storage hears of it once more, to be done with the lease. */
+  addRepeated(job: ClaimedJob, startedAt: number): void {
+    this.#waiting.push({
+      job,
+      lease: leaseOf(job),
+      outcome: { state: "completed" },
+      startedAt,
+      isRepeated: true,
+    });
   }
 
   addAll(settlements: readonly Pending[]): void {

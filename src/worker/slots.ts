@@ -10,6 +10,7 @@ import type { Reporter } from "./reporter.ts";
 import { execute, Run } from "./run.ts";
 import { RunContext, type RunServices } from "./run-context.ts";
 import { leaseOf, type Settler } from "./settle.ts";
+import type { Verdicts } from "./verdicts.ts";
 
 /** What the slots need around them. */
 export interface SlotsDeps {
@@ -18,6 +19,7 @@ export interface SlotsDeps {
   readonly services: RunServices;
   readonly reporter: Reporter;
   readonly settler: Settler;
+  readonly verdicts: Verdicts;
   readonly random: () => number;
   /** Whether something may be started: not paused, not stopping, and the leases are known to be good. */
   mayClaim(): boolean;
@@ -157,6 +159,11 @@ export class Slots {
       end,
       this.#deps.random(),
     );
+    if (run.completedIn) {
+      // Whether that is its end the storage has to say.
+      this.#deps.verdicts.add({ run, end, outcome, endedAt: this.#deps.clock.now() });
+      return;
+    }
     this.#deps.reporter.ended(run, end, outcome);
     this.#settler.add(run.job, outcome, run.startedAt);
   }
@@ -213,7 +220,8 @@ export class Slots {
     const tokens = new Map(leases.map((lease) => [lease.id, lease.token]));
     for (const line of this.lines.values()) line.drop((job) => tokens.get(job.id) === job.token);
     for (const run of this.runs) {
-      if (!run.over && tokens.get(run.id) === run.job.token) this.#forsake(run);
+      // A lease is gone, too, when a transaction has completed the job and its handler still tidies up.
+      if (!run.over && !run.completedIn && tokens.get(run.id) === run.job.token) this.#forsake(run);
     }
     this.#deps.changed();
   }

@@ -11,6 +11,8 @@ export interface WorkerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
+  /** Tells the storage the options of the worker's definitions; absent where it does not want to know. */
+  readonly define?: () => Promise<void>;
   /** Where jobs wait that name no queue. */
   readonly defaultQueue: string;
   readonly beatEveryMs: number;

@@ -181,6 +181,7 @@ export class Worker extends WorkerEmitter implements Service {
     this.#repeat("rescue", () => this.#rescue(), Math.min(1_500, this.#deps.lostAfterMs / 5));
     this.#repeat("prune", () => this.#upkeep.prune(), PRUNE_EVERY_MS);
     void this.#quietly(() => this.#reportNeglect(), "lanes");
+    if (this.#deps.define !== undefined) void this.#quietly(this.#deps.define, "definitions");
     this.#repeat("lanes", () => this.#reportNeglect(), NEGLECT_EVERY_MS);
   }
 

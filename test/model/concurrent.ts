@@ -6,7 +6,7 @@ import { START_MS } from "./command/draft.ts";
 import { CONCURRENT_EVENTS, type ConcurrentEvent, Coverage } from "./coverage.ts";
 import { Ledger } from "./ledger.ts";
 import type { MakeStorage } from "./pair.ts";
-import { checkProperty, expectCoverage, Store } from "./run.ts";
+import { checkProperty, expectCoverage, MODEL_TIMEOUT_MS, Store } from "./run.ts";
 
 const CLIENTS = 3;
 const STEPS = { minLength: 5, maxLength: 30, size: "max" } as const;
@@ -18,7 +18,7 @@ const STEPS = { minLength: 5, maxLength: 30, size: "max" } as const;
  */
 export function concurrentRun(label: string, makeStorage: MakeStorage, { runs }: { runs: number }): void {
   const what = `${label}: ${CLIENTS} clients at once in ${runs} random interleavings`;
-  test(`${what} lose nothing and do nothing twice`, async () => {
+  test(`${what} lose nothing and do nothing twice`, { timeout: MODEL_TIMEOUT_MS }, async () => {
     const coverage = new Coverage<ConcurrentEvent>();
     const program = fc.array(step, STEPS);
     const programs = fc.array(program, { minLength: CLIENTS, maxLength: CLIENTS });

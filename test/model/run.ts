@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Storage } from "../../src/storage/storage.ts";
 import { TestClock } from "../../src/testing/test-clock.ts";
-import { isLong, seed } from "../support/size.ts";
+import { isLong, seed, size } from "../support/size.ts";
 import { START_MS } from "./command/draft.ts";
 import { LOST_AFTER_MS, register } from "./command/process.ts";
 import { command, kinds } from "./commands.ts";
@@ -14,6 +14,9 @@ import { compareState } from "./compare.ts";
 import { Coverage, MODEL_EVENTS, type ModelEvent } from "./coverage.ts";
 import { Model } from "./model.ts";
 import { type MakeStorage, Pair, type Time } from "./pair.ts";
+
+/** For the slowest engine on a machine with two cores and much else to do; it takes a tenth of that on a quiet one. */
+export const MODEL_TIMEOUT_MS: number = size(300_000, 3_600_000);
 
 export interface ModelRunOptions {
   /** How many random sequences. */
@@ -32,13 +35,14 @@ export interface ModelRunOptions {
  * `JOBWRIGHT_SEED` repeats a run; with `JOBWRIGHT_PATH` only the sequence that failed.
  */
 export function modelRun(label: string, makeStorage: MakeStorage, options: ModelRunOptions): void {
-  test(`${label}: ${options.sequences} random sequences leave engine and model equal`, async () => {
+  const what = `${label}: ${options.sequences} random sequences`;
+  test(`${what} leave engine and model equal`, { timeout: MODEL_TIMEOUT_MS }, async () => {
     const coverage = new Coverage<ModelEvent>();
     const property = fc.asyncProperty(
       fc.commands([command(options.reopen)], { maxCommands: 2 * options.commands, size: "max" }),
       (commands) => runSequence(makeStorage, options.reopen, coverage, commands),
     );
-    await checkProperty(`${label}: ${options.sequences} random sequences`, property, options.sequences);
+    await checkProperty(what, property, options.sequences);
     const wanted = kinds(options.reopen).map((one) => one.name);
     expectCoverage(coverage, MODEL_EVENTS, wanted, options.sequences);
   });

@@ -2,7 +2,7 @@ import { StorageUnavailableError } from "../../src/errors.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 
 export type Method = {
-  [K in keyof Storage]: Storage[K] extends (...args: never[]) => Promise<unknown> ? K : never;
+  [K in keyof Storage]-?: Required<Storage>[K] extends (...args: never[]) => Promise<unknown> ? K : never;
 }[keyof Storage];
 
 export type Fault =
@@ -39,28 +39,33 @@ export interface FaultyStorage {
   loseHints(): void;
   /** Resolves when this many calls of a method have begun. */
   called(method: Method, times: number): Promise<void>;
+  /** Resolves when the storage has done this many calls of a method, whoever has heard of it. */
+  done(method: Method, times: number): Promise<void>;
+  /** Listen to every answer of a method, just before its caller hears it. */
+  listen<M extends Method>(method: M, heard: (answer: Answer<M>) => void): void;
 }
+
+type Answer<M extends Method> = Storage[M] extends (...args: never[]) => Promise<infer A> ? A : never;
 
 export function faulty(real: Storage): FaultyStorage {
   const calls = new Map<string, number>();
   const log = new Map<string, (readonly unknown[])[]>();
   let planned: Planned[] = [];
   let losesHints = false;
-  let waiters: { method: string; times: number; resolve: () => void }[] = [];
+  const begun = new Counter(calls);
+  const done = new Counter(new Map());
+  const listeners = new Map<Method, (answer: never) => void>();
 
   const call = async (method: Method, args: readonly unknown[]): Promise<unknown> => {
-    const count = (calls.get(method) ?? 0) + 1;
-    calls.set(method, count);
     const all = log.get(method) ?? [];
     all.push(args);
     log.set(method, all);
-    waiters = waiters.filter((waiter) => {
-      if (waiter.method !== method || count < waiter.times) return true;
-      waiter.resolve();
-      return false;
-    });
-    const pass = (): Promise<unknown> =>
-      (real[method] as (...given: unknown[]) => Promise<unknown>).apply(real, [...args]);
+    begun.count(method);
+    const pass = async (): Promise<unknown> => {
+      const answer = await (real[method] as (...given: unknown[]) => Promise<unknown>).apply(real, [...args]);
+      done.count(method);
+      return answer;
+    };
     const plan = planned.find((one) => one.method === method && one.left > 0 && one.when(args));
     if (plan === undefined) return pass();
     plan.left -= 1;
@@ -94,7 +99,11 @@ export function faulty(real: Storage): FaultyStorage {
         };
       }
       if (typeof real[key] !== "function") return real[key];
-      return (...args: unknown[]) => call(key, args);
+      return async (...args: unknown[]) => {
+        const answer = await call(key, args);
+        listeners.get(key)?.(answer as never);
+        return answer;
+      };
     },
   });
 
@@ -106,10 +115,35 @@ export function faulty(real: Storage): FaultyStorage {
       void planned.push({ method, fault, when, left: times }),
     heal: () => (planned = []),
     loseHints: () => (losesHints = true),
-    called: (method, times) =>
-      new Promise((resolve) => {
-        if ((calls.get(method) ?? 0) >= times) resolve();
-        else waiters.push({ method, times, resolve });
-      }),
+    called: (method, times) => begun.reaches(method, times),
+    done: (method, times) => done.reaches(method, times),
+    listen: (method, heard) => void listeners.set(method, heard),
   };
+}
+
+/** Counts by method, for those who wait for a number of calls. */
+class Counter {
+  readonly #counts: Map<string, number>;
+  #waiters: { method: string; times: number; resolve: () => void }[] = [];
+
+  constructor(counts: Map<string, number>) {
+    this.#counts = counts;
+  }
+
+  count(method: Method): void {
+    const count = (this.#counts.get(method) ?? 0) + 1;
+    this.#counts.set(method, count);
+    this.#waiters = this.#waiters.filter((waiter) => {
+      if (waiter.method !== method || count < waiter.times) return true;
+      waiter.resolve();
+      return false;
+    });
+  }
+
+  reaches(method: Method, times: number): Promise<void> {
+    return new Promise((resolve) => {
+      if ((this.#counts.get(method) ?? 0) >= times) resolve();
+      else this.#waiters.push({ method, times, resolve });
+    });
+  }
 }

@@ -31,6 +31,13 @@ export const PARTS: readonly Part[] = [
     imports: ["base", "job", "storage"],
     packages: ["lmdb", "fs-native-extensions"],
   },
+  {
+    name: "postgres",
+    files: ["storage/postgres/"],
+    imports: ["base", "job", "storage"],
+    packages: ["pg"],
+  },
+  { name: "cli", files: ["cli/"], imports: ["base", "postgres"] },
   { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage"] },
   { name: "worker", files: ["worker/"], imports: ["base", "job", "storage", "upkeep"], types: ["jobs"] },
   {
@@ -41,8 +48,10 @@ export const PARTS: readonly Part[] = [
       "enqueuer.ts",
       "filter.ts",
       "handle.ts",
+      "intake.ts",
       "item.ts",
       "queues.ts",
+      "transaction-jobs.ts",
       "view.ts",
       "waiter.ts",
     ],
@@ -53,7 +62,7 @@ export const PARTS: readonly Part[] = [
     name: "connect",
     files: ["connect.ts"],
     imports: ["base", "job", "storage", "jobs"],
-    lazily: ["memory", "lmdb"],
+    lazily: ["memory", "lmdb", "postgres"],
   },
   {
     name: "index",

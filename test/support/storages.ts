@@ -2,37 +2,63 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../../src/clock.ts";
+import type { Duration } from "../../src/duration.ts";
 import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
 import { MemoryStorage } from "../../src/storage/memory/index.ts";
+import { PostgresStorage } from "../../src/storage/postgres/index.ts";
 import type { Storage } from "../../src/storage/storage.ts";
+import { giveBackSchemas, takeSchema } from "./postgres/schemas.ts";
+import { postgres } from "./postgres/server.ts";
 
 export interface StorageKind {
   readonly label: string;
+  /** A time after which a process is lost that a test can wait for, and a busy machine does not make pass. */
+  readonly lostAfter: Duration;
   /** A fresh and empty storage. */
   create(options?: { readonly clock?: Clock; readonly liveness?: () => number }): Promise<Storage>;
-  /** Takes away what `create` left on disk. */
+  /** The URL of a fresh and empty storage. */
+  url(): Promise<string>;
+  /** Takes away what `create` and `url` left on disk. */
   cleanup(): Promise<void>;
 }
 
-/** What `create` has made and `cleanup` has not taken away. */
+/** What was made and `cleanup` has not taken away. */
 const folders: string[] = [];
+
+function freshFolder(): string {
+  const path = mkdtempSync(join(tmpdir(), "jobwright-"));
+  folders.push(path);
+  return path;
+}
 
 /** Every storage there is: behaviour tests run over all of them. */
 export const storages: readonly StorageKind[] = [
   {
     label: "memory",
+    lostAfter: "400ms",
     create: async (options = {}) => new MemoryStorage(options),
+    url: async () => "memory:",
     cleanup: async () => undefined,
   },
   {
     label: "lmdb",
-    create: async (options = {}) => {
-      const path = mkdtempSync(join(tmpdir(), "jobwright-"));
-      folders.push(path);
-      return new LmdbStorage({ path, ...options });
-    },
+    lostAfter: "400ms",
+    create: async (options = {}) => new LmdbStorage({ path: freshFolder(), ...options }),
+    url: async () => `lmdb:${freshFolder()}`,
     cleanup: async () => {
       for (const path of folders.splice(0)) rmSync(path, { recursive: true, force: true });
     },
+  },
+  {
+    label: "postgres",
+    // Another program answers, and the machine may have others to run first.
+    lostAfter: "7s",
+    create: async (options = {}) => new PostgresStorage({ ...(await takeSchema()), ...options }),
+    url: async () => {
+      const url = new URL((await postgres()).url);
+      url.searchParams.set("schema", (await takeSchema()).schema);
+      return url.href;
+    },
+    cleanup: giveBackSchemas,
   },
 ];

@@ -1,6 +1,7 @@
 import { connect, type ConnectOptions } from "../../src/connect.ts";
 import type { Jobs } from "../../src/jobs.ts";
 import type { Logger } from "../../src/logger.ts";
+import type { ProcessBeat } from "../../src/storage/storage.ts";
 import { TestClock } from "../../src/testing/index.ts";
 import { faulty, type FaultyStorage } from "./faulty-storage.ts";
 import type { StorageKind } from "./storages.ts";
@@ -19,6 +20,8 @@ export interface World extends AsyncDisposable {
   readonly lines: LogLine[];
   /** Moves the time by which processes are judged lost; only for worlds made with `movesLiveness`. */
   passSilence(ms: number): void;
+  /** No beat of this process reaches the storage any more, so it does not hear that it is lost. */
+  cutOff(processId: string): void;
   /** Other Jobs on the same storage, as another process would have them. */
   another(options?: ConnectOptions): Promise<Jobs>;
 }
@@ -51,6 +54,13 @@ export async function world(
     lines,
     another,
     passSilence: (ms) => void (alive += ms),
+    cutOff: (processId) =>
+      faults.plan(
+        "beat",
+        { kind: "reject" },
+        Number.POSITIVE_INFINITY,
+        ([beat]) => (beat as ProcessBeat).id === processId,
+      ),
     [Symbol.asyncDispose]: async () => {
       faults.heal();
       await Promise.allSettled(all.map((jobs) => jobs.close()));

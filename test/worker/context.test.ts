@@ -185,6 +185,7 @@ describe.each(storages)("what a handler gets, on $label", (kind) => {
     const zombieDone = runUntilIdle(zombie);
     const ctx = await inside.promise;
     await ctx.checkpoint.set("who", "first");
+    here.cutOff(zombie.processId);
     here.passSilence(30_000);
     const rescuer = (await here.another()).worker([held]);
     expect(await runUntilIdle(rescuer)).toBe(1);

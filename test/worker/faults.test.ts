@@ -142,7 +142,7 @@ describe.each(storages)("a storage that fails, on $label", (kind) => {
   });
 
   it("that fails in upkeep is told and tried again", async () => {
-    here = await world(kind, { lostAfter: "400ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter, beatEvery: 80 });
     const { job, runs } = counted();
     const worker = here.jobs.worker([job], { pollInterval: 10 });
     const during = new Set<string>();
@@ -163,7 +163,7 @@ describe.each(storages)("a storage that fails, on $label", (kind) => {
   });
 
   it("that never answers an exchange holds the worker up only until it is fenced", async () => {
-    here = await world(kind, { lostAfter: "400ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter });
     const { job, runs } = counted();
     const worker = here.jobs.worker([job], { pollInterval: 10 });
     await worker.start();

@@ -120,6 +120,7 @@ describe.each(storages)("timeouts and cancels on $label", (kind) => {
     // The slot is taken: another job waits, and so does the retry of this one.
     const waiting = await here.jobs.enqueue(other, 0);
     await here.clock.advance("2m");
+    await until(async () => (await handle.get())?.state === "available");
     await turns(50);
     expect((await waiting.get())?.state).toBe("available");
     expect(runs).toBe(1);

@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
+import { toMs } from "../../src/duration.ts";
 import { defineJob, fixed, json, LeaseLostError } from "../../src/index.ts";
 import { runUntilIdle } from "../../src/testing/index.ts";
-import type { ProcessBeat } from "../../src/storage/storage.ts";
+import type { ClaimRequest, ProcessBeat } from "../../src/storage/storage.ts";
 import type { Fault } from "../support/faulty-storage.ts";
 import { storages } from "../support/storages.ts";
 import { gate, turns, until, type World, world } from "../support/world.ts";
@@ -34,7 +35,7 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
   }
 
   it("keeps the leases of handlers that run for many times the silence limit", async () => {
-    here = await world(kind, { lostAfter: "600ms", beatEvery: 20 });
+    here = await world(kind, { movesLiveness: true, lostAfter: "5s", beatEvery: 20 });
     const { job, inside, leave, runs } = zombie();
     const handle = await here.jobs.enqueue(job, 0);
     const worker = here.jobs.worker([job]);
@@ -44,8 +45,16 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     await worker.start();
     const signal = await inside.promise;
     await rescuer.start();
-    const before = here.faults.calls.get("beat") ?? 0;
-    await here.faults.called("beat", before + 200);
+    const beats = (id: string): number =>
+      here.faults.args("beat").filter(([beat]) => (beat as ProcessBeat).id === id).length;
+    for (let silence = 0; silence < 50_000; silence += 4_000) {
+      here.passSilence(4_000);
+      for (const { processId } of [worker, rescuer]) {
+        const before = beats(processId);
+        // The second to begin shows that the first was answered.
+        await until(() => beats(processId) >= before + 2);
+      }
+    }
     await here.faults.called("rescue", (here.faults.calls.get("rescue") ?? 0) + 5);
     expect([signal.aborted, fenced, runs()]).toEqual([false, 0, 1]);
     leave.open();
@@ -57,7 +66,7 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     ["are rejected", { kind: "reject" }],
     ["are never answered", { kind: "silent" }],
   ])("fences itself when its beats %s, and works on without a restart", async (_what, fault) => {
-    here = await world(kind, { lostAfter: "400ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter });
     const { job, inside, leave } = zombie();
     const handle = await here.jobs.enqueue(job, 0);
     const worker = here.jobs.worker([job], { pollInterval: 10 });
@@ -71,10 +80,12 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     here.faults.plan("beat", fault, 1_000);
     expect(await fenced).toMatchObject([{ processId: oldId, aborted: 1 }]);
     expect(signal.reason).toBeInstanceOf(LeaseLostError);
-    // While it is not registered it claims nothing, whatever waits.
+    // While it is not registered it asks for nothing, whatever waits.
+    const before = here.faults.args("exchange").length;
     const waiting = await here.jobs.enqueue(job, 1);
     await here.faults.called("beat", (here.faults.calls.get("beat") ?? 0) + 2);
-    expect((await waiting.get())?.state).toBe("available");
+    const asked = here.faults.args("exchange").slice(before) as [unknown, ClaimRequest][];
+    expect(asked.flatMap(([, { queues }]) => queues)).toEqual([]);
     const registered = once(worker, "registered");
     here.faults.heal();
     await registered;
@@ -83,10 +94,12 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     // It rescues what it held itself, under its old name, but does not run it beside the run that goes on.
     expect(await told).toMatchObject([{ id: handle.id, lostProcessId: oldId }]);
     leave.open();
-    await turns();
-    await here.clock.advance("10s");
-    expect(await handle.result({ timeout: "20s" })).toMatch(/^run [23]/);
-    expect((await handle.get())?.state).toBe("completed");
+    // It may have put the job off, perhaps only now.
+    await until(async () => {
+      await here.clock.advance("1s");
+      return (await handle.get())?.state === "completed";
+    });
+    expect((await handle.get())?.result).toMatch(/^run [23]/);
     await worker.stop();
   });
 
@@ -119,6 +132,7 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     lost.on("stale", (about) => stale.push(about));
     const done = runUntilIdle(lost);
     await inside.promise;
+    here.cutOff(lost.processId);
     here.passSilence(30_000);
     const rescuer = (await here.another()).worker([job]);
     const rescued: unknown[] = [];
@@ -155,10 +169,10 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
       await victim.start();
       await until(() => runs === n);
       lostIds.push(victim.processId);
-      // Its start is known from the look that a worker with running jobs takes.
+      here.cutOff(victim.processId);
+      // Its start is known from the look that a worker with running jobs takes, once the next one begins.
       const looked = here.faults.calls.get("claim") ?? 0;
-      await here.faults.called("claim", looked + 1);
-      await turns();
+      await here.faults.called("claim", looked + 2);
       here.passSilence(30_000);
       const rescuer = (await here.another()).worker([killer], { queues: ["elsewhere"] });
       rescuer.on("rescued", (about) => told.push(["rescued", about]));
@@ -279,14 +293,17 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     const worker = here.jobs.worker([slow, blocking], { slowAfter: "1m", blockedAfter: 100 });
     const slowOnes: unknown[] = [];
     worker.on("slow", (about) => slowOnes.push(about));
-    const blocked = once(worker, "blocked");
+    const blocked: { blockedMs: number; running: readonly { name: string }[] }[] = [];
+    worker.on("blocked", (about) => {
+      // A busy machine may have kept the process waiting before.
+      if (about.running.some(({ name }) => name === "blocking")) blocked.push(about);
+    });
     await here.jobs.enqueue(slow, 0);
     await worker.start();
     await until(() => worker.running === 1);
     await here.jobs.enqueue(blocking, 0);
-    const [about] = (await blocked) as [{ blockedMs: number; running: { name: string }[] }];
-    expect(about.blockedMs).toBeGreaterThan(100);
-    expect(about.running.map(({ name }) => name)).toContain("blocking");
+    await until(() => blocked.length > 0);
+    expect(blocked[0]?.blockedMs).toBeGreaterThan(100);
     await here.clock.advance("61s");
     await until(() => slowOnes.length === 2);
     const looks = here.faults.calls.get("claim") ?? 0;
@@ -300,7 +317,8 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
   });
 
   it("starts nothing of what it had read ahead once a handler has blocked it beyond its leases", async () => {
-    here = await world(kind, { lostAfter: "600ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter });
+    const forTooLong = toMs(kind.lostAfter, "lostAfter") * 1.5;
     const ran: number[] = [];
     const quick = defineJob({
       name: "quick",
@@ -308,13 +326,12 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
       run: async (n) => {
         ran.push(n);
         if (n !== 800 || ran.length > 801) return;
-        const end = performance.now() + 900;
-        while (performance.now() < end);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forTooLong);
       },
     });
     await here.jobs.enqueueMany(
       quick,
-      Array.from({ length: 2_000 }, (_, n) => n),
+      Array.from({ length: 1_000 }, (_, n) => n),
     );
     const worker = here.jobs.worker([quick], { concurrency: 1, pollInterval: 10 });
     const fenced = once(worker, "fenced").then(() => {
@@ -325,11 +342,11 @@ describe.each(storages)("living and dying processes on $label", (kind) => {
     await fenced;
     await until(async () => {
       await here.clock.advance("1s");
-      return (await here.jobs.count({ state: "completed" })).n === 2_000;
+      return (await here.jobs.count({ state: "completed" })).n === 1_000;
     });
     await worker.stop();
     // Only the job that blocked may have run twice.
     expect(ran.length - new Set(ran).size).toBeLessThanOrEqual(1);
-    expect(new Set(ran).size).toBe(2_000);
+    expect(new Set(ran).size).toBe(1_000);
   });
 });

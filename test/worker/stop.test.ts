@@ -246,7 +246,7 @@ describe.each(storages)("starting and stopping a worker on $label", (kind) => {
   });
 
   it("tells handlers that their leases are gone, while it stops too", async () => {
-    here = await world(kind, { lostAfter: "150ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter });
     const { job, inside } = held(true);
     await here.jobs.enqueue(job, 1);
     const worker = here.jobs.worker([job], { shutdownTimeout: "1h" });
@@ -259,7 +259,7 @@ describe.each(storages)("starting and stopping a worker on $label", (kind) => {
   });
 
   it("stops by itself when its storage is closed under it", async () => {
-    here = await world(kind, { lostAfter: "150ms" });
+    here = await world(kind, { lostAfter: kind.lostAfter });
     const { job, inside } = held(true);
     await here.jobs.enqueue(job, 1);
     const worker = here.jobs.worker([job], { pollInterval: 10 });
@@ -272,6 +272,20 @@ describe.each(storages)("starting and stopping a worker on $label", (kind) => {
     const lines = here.lines.length;
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(here.lines.length - lines).toBeLessThan(3);
+  });
+
+  // Guards: it tried to register in an endless loop that let nothing else of the process have its turn.
+  it("stops by itself when its storage is closed while nobody believes in it", async () => {
+    here = await world(kind, { lostAfter: kind.lostAfter });
+    const worker = here.jobs.worker([echo], { pollInterval: 10 });
+    await worker.start();
+    here.faults.plan("beat", { kind: "reject" }, 1_000);
+    await once(worker, "fenced");
+    const stopped = once(worker, "stopped");
+    await here.faults.storage.close();
+    here.faults.heal();
+    await stopped;
+    await expect(worker.start()).rejects.toThrow(StateError);
   });
 
   it("is disposed at the end of its block, and with its jobs", async () => {
