@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { built, root } from "./support/built.ts";
+import { postgres } from "./support/postgres/server.ts";
 
 // Goal: the demo finds what there is, and loses nothing, whoever is killed.
 // Method: run it as `npm run demo` does, on a folder of known content, and read what it prints. Points in
@@ -26,6 +27,8 @@ const FILES = 200;
 let scratch: string;
 let folder: string;
 let store: string;
+/** Where the jobs are kept, as further arguments. */
+let place: string[] = [];
 
 beforeAll(async () => {
   await built();
@@ -37,12 +40,30 @@ beforeEach(() => {
 });
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-describe("the demo", { timeout: TIMEOUT_MS }, () => {
+/** The shared database, with a password if need be: it must not come out anywhere. */
+async function databaseUrl(): Promise<URL> {
+  const url = new URL((await postgres()).url);
+  url.password ||= "open-sesame";
+  return url;
+}
+
+describe.each([
+  { kind: "LMDB", at: async () => [] },
+  { kind: "PostgreSQL", at: async () => ["--url", (await databaseUrl()).href] },
+])("the demo with jobs in $kind", { timeout: TIMEOUT_MS }, ({ kind, at }) => {
+  beforeAll(async () => {
+    place = await at();
+  });
+  afterAll(() => {
+    place = [];
+  });
+
   it("finds the duplicates of a folder, and nothing is lost with the worker that it kills", async () => {
     makeFolder();
     const before = listing(folder);
     const { code, output, stderr } = await demo(folder).ended;
 
+    expect(output).toContain(`Jobs and results are kept in ${kind}:\n`);
     expect(stderr).toBe("");
     expect(code).toBe(0);
     const proof = proofOf(output);
@@ -80,6 +101,8 @@ describe("the demo", { timeout: TIMEOUT_MS }, () => {
     const first = demo(folder);
     await first.printed(/^3\. Halfway/m);
     expect(workersOf(store).length).toBeGreaterThan(0);
+    // What is in a command line, everybody on the machine may read.
+    expect(workersOf(store).join()).not.toContain("://");
     process.kill(first.pid, "SIGKILL");
     expect((await first.ended).signal).toBe("SIGKILL");
 
@@ -97,7 +120,70 @@ describe("the demo", { timeout: TIMEOUT_MS }, () => {
     expect(proof.attempts).toBe(FILES + 1 + proof.failed + proof.lostAttempts);
     expect(workersOf(store)).toEqual([]);
   });
+});
 
+describe("the demo with --url", { timeout: TIMEOUT_MS }, () => {
+  it("keeps a run in a schema of its own, removes that of the run before, and shows no password", async () => {
+    const url = await databaseUrl();
+    const { query } = await postgres();
+    const ownSchemas = async (): Promise<unknown[]> => {
+      const [home] = readdirSync(store);
+      const rows = await query("select nspname from pg_namespace where starts_with(nspname, $1)", [
+        `jobwright_demo_${String(home)}`,
+      ]);
+      return rows.map(({ nspname }) => nspname);
+    };
+    const run = (): Promise<Ended> => demo(folder, "--workers", "1", "--url", url.href).ended;
+    const first = await run();
+    expect(proofOf(first.output)).toMatchObject({ found: 1, done: 0, dead: 1, lost: 0 });
+    const [schema, ...others] = await ownSchemas();
+    expect(others).toEqual([]);
+    expect(first.output).toContain(`${url.host}${url.pathname}, schema ${String(schema)}\n`);
+
+    const second = await run();
+    expect(proofOf(second.output)).toMatchObject({ found: 1, done: 0, dead: 1, lost: 0 });
+    const [next, ...rest] = await ownSchemas();
+    expect(rest).toEqual([]);
+    expect(next).not.toBe(schema);
+    const [home] = readdirSync(store);
+    const kept = readdirSync(join(store, String(home)));
+    expect(kept.sort()).toEqual(["planted-dangling-link", "run.json"]);
+    const told = first.output + second.output + readFileSync(join(store, String(home), "run.json"), "utf8");
+    expect(told).not.toContain(url.password);
+  });
+
+  it("begins anew when the schema of an interrupted run is gone", async () => {
+    const url = await databaseUrl();
+    const { query } = await postgres();
+    await demo(folder, "--workers", "1", "--url", url.href).ended;
+    const [home] = readdirSync(store);
+    const file = join(store, String(home), "run.json");
+    const { finished, ...run } = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+    expect(finished).toBe(true);
+    writeFileSync(file, JSON.stringify(run));
+    const [row] = await query("select nspname from pg_namespace where starts_with(nspname, $1)", [
+      `jobwright_demo_${String(home)}`,
+    ]);
+    await query(`drop schema "${String(row?.["nspname"])}" cascade`);
+
+    const { code, output } = await demo(folder, "--workers", "1", "--url", url.href).ended;
+    expect(output).not.toContain("interrupted");
+    expect(proofOf(output)).toMatchObject({ found: 1, done: 0, attempts: 2, dead: 1, lost: 0 });
+    expect(code).toBe(0);
+  });
+
+  it("says in one line what to do when there is no such database, and shows no password", async () => {
+    const url = await databaseUrl();
+    url.pathname = "/there_is_none";
+    const { code, output, stderr } = await demo(folder, "--url", url.href).ended;
+    expect(output).not.toContain("Each file is a job");
+    expect(stderr).toMatch(/^postgres:\/\/.*there_is_none.*\n$/);
+    expect(stderr).not.toContain(url.password);
+    expect(code).toBe(1);
+  });
+});
+
+describe("the demo", { timeout: TIMEOUT_MS }, () => {
   it("ends in an orderly way on Ctrl-C, goes on when started again, and then begins anew", async () => {
     makeFolder();
     const first = demo(folder);
@@ -165,6 +251,8 @@ describe("the demo", { timeout: TIMEOUT_MS }, () => {
     [["package.json"], /package\.json is no folder\.\n$/],
     [["src", "test"], /^One folder at a time; 2 were given\.\n$/],
     [["--workers", "0"], /^--workers is 0\. Use a number from 1 to 64\.\n$/],
+    [["--url", "mysql://me:secret@host/db"], /^--url is no URL of PostgreSQL\. Use one like \S+\n$/],
+    [["--url", "postgres://me:secret@host/db?schema=x"], /^--url names a schema\. .* one of its own\.\n$/],
     [["--wrokers=2"], /^Unknown option '--wrokers'\. Use: npm run demo .*\n$/],
   ])("refuses %j in one line", async (args, message) => {
     const { code, output, stderr } = await demo(...args).ended;
@@ -192,7 +280,7 @@ interface Demo {
 function demo(...args: string[]): Demo {
   const child = spawn(
     process.execPath,
-    ["examples/duplicates/main.mjs", ...args, ...(args[0] === folder ? ["--store", store] : [])],
+    ["examples/duplicates/main.mjs", ...args, ...(args[0] === folder ? ["--store", store, ...place] : [])],
     { cwd: root, detached: true, stdio: ["ignore", "pipe", "pipe"] },
   );
   let output = "";

@@ -26,6 +26,7 @@ export async function readArguments(args) {
     workers,
     fresh: values.fresh === true,
     store: values.store === undefined ? undefined : resolve(callersFolder(), values.store),
+    url: values.url === undefined ? undefined : database(values.url),
   };
 }
 
@@ -35,13 +36,32 @@ function parse(args) {
     return parseArgs({
       args,
       allowPositionals: true,
-      options: { workers: { type: "string" }, fresh: { type: "boolean" }, store: { type: "string" } },
+      options: {
+        workers: { type: "string" },
+        fresh: { type: "boolean" },
+        store: { type: "string" },
+        url: { type: "string" },
+      },
     });
   } catch (error) {
     // The first sentence says what is wrong; the rest is about quoting.
     const [what] = /** @type {Error} */ (error).message.split(". ");
-    throw new Refusal(`${what}. Use: npm run demo -- [folder] [--workers n] [--fresh] [--store folder]`);
+    const usage = "[folder] [--workers n] [--fresh] [--store folder] [--url postgres://…]";
+    throw new Refusal(`${what}. Use: npm run demo -- ${usage}`);
   }
+}
+
+/**
+ * Nothing of it is quoted: it may hold a password.
+ *
+ * @param {string} url
+ */
+function database(url) {
+  if (!/^postgres(ql)?:\/\//i.test(url)) {
+    throw new Refusal("--url is no URL of PostgreSQL. Use one like postgres://user:password@host/database.");
+  }
+  if (/[?&]schema=/.test(url)) throw new Refusal("--url names a schema. The demo makes one of its own.");
+  return url;
 }
 
 /**

@@ -45,11 +45,13 @@ export class Crew {
 
   /**
    * @param {string} name
-   * @param {string[]} args the store, the worker's name, the job to announce
+   * @param {{ args: string[], storage: string }} start what worker.mjs is told
    * @param {(message: Message, member: Member) => void} onMessage
    */
-  add(name, args, onMessage) {
-    const child = fork(fileURLToPath(new URL("worker.mjs", import.meta.url)), args);
+  add(name, { args, storage }, onMessage) {
+    // Command lines are for everybody to read; the storage's URL may hold a password.
+    const env = { ...process.env, JOBWRIGHT_DEMO_STORAGE: storage };
+    const child = fork(fileURLToPath(new URL("worker.mjs", import.meta.url)), args, { env });
     const started = Promise.race([once(child, "message"), once(child, "exit")]);
     const member = { name, child, started, isKilled: false };
     this.#members.push(member);

@@ -1,8 +1,9 @@
 // @ts-check
-// Finds duplicate files: one job a file, queued in LMDB, worked by three processes, of which one is killed.
-//   npm run demo -- [folder] [--workers n] [--fresh] [--store folder]
+// Finds duplicate files: one job a file, queued in LMDB or PostgreSQL, worked by three processes, of which one
+// is killed.
+//   npm run demo -- [folder] [--workers n] [--fresh] [--store folder] [--url postgres://…]
 import { join } from "node:path";
-import { JobwrightError, StorageRefusedError } from "jobwright";
+import { JobwrightError } from "jobwright";
 import { readArguments } from "./arguments.mjs";
 import { Crew } from "./crew.mjs";
 import { openPlace, writeRun } from "./place.mjs";
@@ -21,10 +22,12 @@ const interrupted = interrupt.signal;
 async function main(args) {
   const { folder, workers, ...options } = await readArguments(args);
   const place = await openPlace(folder, options);
-  const { jobs, run, home } = place;
+  const { jobs, run, home, stores } = place;
   say(`Which files in ${printable(folder.toString())} are equal?`);
-  say("Each file is a job: read it, note its size and its SHA-256. Jobs and results are kept in LMDB:");
-  say(printable(join(home, run.store)));
+  say(
+    `Each file is a job: read it, note its size and its SHA-256. Jobs and results are kept in ${stores.kind}:`,
+  );
+  say(printable(stores.shown(run.store)));
   say();
 
   const crew = new Crew((name, how) => {
@@ -90,9 +93,7 @@ try {
 } catch (error) {
   keep();
   const isKnown = error instanceof Refusal || error instanceof JobwrightError;
-  const advice =
-    error instanceof StorageRefusedError ? " Use --store to keep the jobs in another folder." : "";
-  const text = isKnown ? error.message + advice : `The demo failed: ${String(error)}`;
+  const text = isKnown ? error.message : `The demo failed: ${String(error)}`;
   process.stderr.write(`${printable(text)}\n`);
   process.exitCode = error instanceof Refusal ? error.exitCode : 1;
 }

@@ -1,38 +1,35 @@
 // @ts-check
 // Where a run of the demo is kept, so that one that was interrupted can go on.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import {
-  access,
-  constants,
-  mkdir,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { access, constants, mkdir, realpath, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { connect, silentLogger } from "jobwright";
+import { connect, silentLogger, StorageRefusedError } from "jobwright";
 import { hashFile, lostAfter } from "./jobs.mjs";
+import { progress } from "./progress.mjs";
 import { Refusal } from "./refusal.mjs";
-import { say } from "./screen.mjs";
+import { printable, say } from "./screen.mjs";
+import { foldersIn, schemasIn } from "./stores.mjs";
 
 /**
- * What is written down about a run beside its jobs: the folder of its store, how many files were queued once
+ * What is written down about a run beside its jobs: the name of its store, how many files were queued once
  * all were, and whether its report was made.
  *
  * @typedef {{ store: string, found?: number, finished?: boolean }} Run
  */
 
-/** @typedef {{ home: string, run: Run, jobs: import("jobwright").Jobs }} Place */
+/** @typedef {import("./stores.mjs").Stores} Stores */
+
+/** @typedef {{ home: string, stores: Stores, run: Run, jobs: import("jobwright").Jobs }} Place */
 
 const checkout = fileURLToPath(new URL("../../", import.meta.url));
 const HOME = ".jobwright-demo";
+
+/** A server may be on its way up; who waits for it so long is told. */
+const LATE_MS = 2_000;
 
 /** Workers of an interrupted run end by themselves; so long is waited for them. */
 const LEAVE_MS = 15_000;
@@ -41,32 +38,43 @@ const LEAVE_MS = 15_000;
  * The run for this folder: the interrupted one if there is one, else a new one.
  *
  * @param {Buffer} folder
- * @param {{ fresh: boolean, store?: string | undefined }} options
+ * @param {{ fresh: boolean, store?: string | undefined, url?: string | undefined }} options
  * @returns {Promise<Place>}
  */
-export async function openPlace(folder, { fresh, store }) {
-  const name = createHash("sha256").update(folder).digest("hex").slice(0, 12);
+export async function openPlace(folder, { fresh, store, url }) {
+  const hash = createHash("sha256").update(folder);
+  // The same folder with another database is another run.
+  if (url !== undefined) hash.update(`\0${withoutPassword(url)}`);
+  const name = hash.digest("hex").slice(0, 12);
   const path = join(store ?? (await writableHome()), name);
   await mkdir(path, { recursive: true });
   // The walk leaves it out, and knows only true paths.
   const home = await realpath(path);
+  const stores = url === undefined ? foldersIn(home) : schemasIn(url, `jobwright_demo_${name}`);
   const earlier = readRun(home);
-  // A run whose store is gone has nothing to go on with.
-  if (earlier !== undefined && existsSync(join(home, earlier.store))) {
-    const jobs = await connectTo(home, earlier);
+  if (earlier !== undefined) {
+    const jobs = await connectTo(stores, earlier);
     await othersGone(jobs);
     // Read again: it may have come to its end while we waited.
     const run = readRun(home) ?? earlier;
-    if (!fresh && run.finished !== true) return { home, run, jobs };
+    if (!fresh && run.finished !== true && (await isThere(jobs, run))) return { home, stores, run, jobs };
     await jobs.close();
+    await stores.remove(run.store);
   }
   const run = { store: `store-${Date.now().toString(36)}` };
   await writeRun(home, run);
-  for (const other of await readdir(home)) {
-    if (!other.startsWith("store-") || other === run.store) continue;
-    await rm(join(home, other), { recursive: true, force: true });
-  }
-  return { home, run, jobs: await connectTo(home, run) };
+  return { home, stores, run, jobs: await connectTo(stores, run) };
+}
+
+/**
+ * A run whose store is gone has nothing to go on with: it was made anew, and is empty.
+ *
+ * @param {import("jobwright").Jobs} jobs
+ * @param {Run} run
+ */
+async function isThere(jobs, { found }) {
+  const { finished, left } = await progress(jobs);
+  return found === undefined || finished + left > 0;
 }
 
 /**
@@ -102,11 +110,24 @@ function readRun(home) {
 }
 
 /**
- * @param {string} home
+ * @param {Stores} stores
  * @param {Run} run
  */
-function connectTo(home, run) {
-  return connect(`lmdb:${join(home, run.store)}`, { lostAfter, logger: silentLogger });
+async function connectTo(stores, { store }) {
+  const isLate = setTimeout(() => say(`Waiting for ${printable(stores.shown(store))} …`), LATE_MS);
+  try {
+    return await connect(stores.urlOf(store), { lostAfter, logger: silentLogger });
+  } catch (error) {
+    if (error instanceof StorageRefusedError) throw new Refusal(error.message + stores.advice, 1);
+    throw error;
+  } finally {
+    clearTimeout(isLate);
+  }
+}
+
+/** @param {string} url */
+function withoutPassword(url) {
+  return url.replace(/^([a-z]+:\/\/[^:@/]*):.*@/is, "$1@");
 }
 
 /** Beside package.json, or where that is read-only, among the temporary files. */

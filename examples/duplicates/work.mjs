@@ -1,5 +1,4 @@
 // @ts-check
-import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { hashFile, lostAfter } from "./jobs.mjs";
 import { progress } from "./progress.mjs";
@@ -18,7 +17,7 @@ const LOOK_MS = 100;
  * @param {AbortSignal} interrupted
  * @returns {Promise<Set<string>>} jobs that the killed worker held and had not started
  */
-export async function work({ home, run, jobs }, crew, workers, interrupted) {
+export async function work({ home, stores, run, jobs }, crew, workers, interrupted) {
   const before = await progress(jobs);
   if (before.left === 0) return new Set();
   const queue = "files";
@@ -33,7 +32,8 @@ export async function work({ home, run, jobs }, crew, workers, interrupted) {
 
   for (let n = 1; n <= workers; n += 1) {
     const name = `worker ${n}`;
-    crew.add(name, [join(home, run.store), name, middle ?? ""], (message, member) => {
+    const start = { args: [home, name, middle ?? ""], storage: stores.urlOf(run.store) };
+    crew.add(name, start, (message, member) => {
       switch (message.kind) {
         case "halfway":
           // Once is enough: whoever gets the job after the killed worker may finish it.
@@ -55,8 +55,9 @@ export async function work({ home, run, jobs }, crew, workers, interrupted) {
     });
   }
   await crew.started();
+  const gone = stores.seesDeath ? "its process is gone, or when " : "";
   say(
-    `2. ${count(crew.size, "worker process", "worker processes")}. A worker counts as lost when its process is gone, or when it was`,
+    `2. ${count(crew.size, "worker process", "worker processes")}. A worker counts as lost when ${gone}it was`,
   );
   say(`   silent for ${lostAfter} (lostAfter: "${lostAfter}").`);
   if (workers === 1) say("   None will be killed: nobody would be left to go on.");

@@ -1,5 +1,6 @@
 // @ts-check
-// One worker process: node worker.mjs <store> <name> [<job to announce>]. main.mjs starts three of them.
+// One worker process: node worker.mjs <folder of the run> <name> [<job to announce>], with the storage's URL in
+// JOBWRIGHT_DEMO_STORAGE. main.mjs starts three of them.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { constants } from "node:fs";
@@ -8,7 +9,8 @@ import { connect, implement, silentLogger, stopOnSignals, UnrecoverableError } f
 import { toPath } from "./file-path.mjs";
 import { hashFile, lostAfter } from "./jobs.mjs";
 
-const [store = "", name = "", jobToAnnounce] = process.argv.slice(2);
+const [, name = "", jobToAnnounce] = process.argv.slice(2);
+const storage = process.env.JOBWRIGHT_DEMO_STORAGE ?? "";
 
 /** Read at a time: a file may be larger than the memory. */
 const CHUNK_BYTES = 64 * 1024;
@@ -37,7 +39,7 @@ const hashing = implement(hashFile, async (file, ctx) => {
 });
 
 // The main process tells what became of the jobs; a worker's own log would only disturb its progress line.
-const jobs = await connect(`lmdb:${store}`, { lostAfter, logger: silentLogger });
+const jobs = await connect(storage, { lostAfter, logger: silentLogger });
 const worker = jobs.worker([hashing], { name, concurrency: 8, shutdownTimeout: "1s" });
 
 worker.on("rescued", ({ id, started }) => tellMain({ kind: "rescued", id, started }));

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { size } from "../support/size.ts";
 import { check, type EntryOf } from "./history.ts";
+import { places } from "./places.ts";
 import { buildChildren, figure, Scene, TIMEOUT_MS, work } from "./scene.ts";
 
 // Goal: a handler that blocks its event loop for longer than the silence limit holds up nobody else; its job
@@ -8,18 +9,18 @@ import { buildChildren, figure, Scene, TIMEOUT_MS, work } from "./scene.ts";
 // Method: one worker whose handler sleeps in Atomics.wait, another that works on; every enqueue and every
 // result of the time between is timed.
 
-const LOST_AFTER_MS = 600;
-const BLOCK_MS = 2_000;
+const LOST_AFTER_MS = 1_000;
+const BLOCK_MS = 3_000;
 
 beforeAll(buildChildren);
 
-describe("a handler that blocks its event loop", { timeout: TIMEOUT_MS }, () => {
+describe.each(places)("a handler that blocks its event loop, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("does not stop the others' enqueues and claims, and its late outcome is refused", async () => {
     const rounds = size(1, 5);
     let longestEnqueue = 0;
     let longestResult = 0;
     let between = 0;
-    await using scene = new Scene();
+    await using scene = await Scene.on(place);
     const options = { lostAfterMs: LOST_AFTER_MS };
     const blocked = scene.launch("worker", options);
     const other = scene.launch("worker", { ...options, paused: true });
@@ -53,6 +54,7 @@ describe("a handler that blocks its event loop", { timeout: TIMEOUT_MS }, () => 
       other.send("pause");
     }
     figure(
+      place,
       `blocked: ${rounds} × ${BLOCK_MS} ms of a blocked event loop; ${between} jobs by others meanwhile, longest ` +
         `enqueue ${longestEnqueue.toFixed(1)} ms, longest enqueue to result ${longestResult.toFixed(1)} ms`,
     );

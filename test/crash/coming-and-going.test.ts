@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomFrom, seed, size } from "../support/size.ts";
 import { check } from "./history.ts";
+import { type Place, places } from "./places.ts";
 import { buildChildren, type Child, figure, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: processes that come and go, however they go, cost nobody else an acknowledged job or more than a moment.
@@ -10,20 +11,30 @@ import { buildChildren, type Child, figure, pause, Scene, TIMEOUT_MS } from "./s
 
 const ENDINGS = ["kill", "exit", "throw", "close"] as const;
 const AT_ONCE = 3;
+/** Each process opens and closes so often. */
+const EACH = 52;
+type Sizes = Record<"comers" | "ends", readonly [small: number, long: number]>;
+/**
+ * How many processes come and how many end in each way: small and long size. It is LMDB that opening endangers;
+ * on PostgreSQL each is a few connections more.
+ */
+const SIZES: Readonly<Record<Place["label"], Sizes>> = {
+  lmdb: { comers: [5, 100], ends: [15, 300] },
+  postgres: { comers: [2, 40], ends: [6, 120] },
+};
 /** The goal is 2 s, and is a figure; this is what no slow machine may reach. */
 const WAIT_MS_MAX = 20_000;
 
 beforeAll(buildChildren);
 
-describe("processes that come and go", { timeout: TIMEOUT_MS }, () => {
+describe.each(places)("processes that come and go, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("lose nothing that was acknowledged, and hold up nobody, when they open and close", async () => {
-    const opens = size(260, 5_200);
-    const each = 52;
-    await using scene = new Scene();
+    const opens = size(...SIZES[place.label].comers) * EACH;
+    await using scene = await Scene.on(place);
     const writer = await launchWriter(scene);
     let opened = 0;
-    await inTurns(opens / each, async () => {
-      const comer = scene.launch("comer", { opens: each });
+    await inTurns(opens / EACH, async () => {
+      const comer = scene.launch("comer", { opens: EACH });
       const { code, signal } = await scene.ended(comer);
       expect({ code, signal, stderr: comer.stderr }).toEqual({ code: 0, signal: null, stderr: "" });
       opened += comer.tells("open").length;
@@ -33,9 +44,9 @@ describe("processes that come and go", { timeout: TIMEOUT_MS }, () => {
   });
 
   it("lose nothing that was acknowledged, and hold up nobody, when they end while they enqueue", async () => {
-    const ends = size(15, 300);
-    const random = randomFrom(seed("ends"));
-    await using scene = new Scene();
+    const ends = size(...SIZES[place.label].ends);
+    const random = randomFrom(seed(`ends on ${place.label}`));
+    await using scene = await Scene.on(place);
     const writer = await launchWriter(scene);
     let longestEnd = 0;
     const queue = Array.from({ length: ends }, () => ENDINGS).flat();
@@ -89,6 +100,7 @@ async function judge(scene: Scene, writer: Child, what: string): Promise<void> {
   const own = scene.count("ack", writer);
   const longest = scene.all("measure").find(({ name }) => name === "longest wait");
   figure(
+    scene.place,
     `coming and going: ${what} beside a writer: ${scene.acknowledged} jobs acknowledged (${own} groups by the writer, ` +
       `read back at once), none lost; the writer's longest wait ${longest?.value.toFixed(1)} ms, 0 operations failed`,
   );

@@ -1,14 +1,16 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomFrom, seed, size } from "../support/size.ts";
 import { check, type EntryOf } from "./history.ts";
+import { places } from "./places.ts";
 import { buildChildren, type Child, figure, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: a process that stands still for longer than the silence limit, and wakes up after others have done its
 // jobs, changes nothing; its handlers see the abort, and it works again under a new process id.
 // Method: SIGSTOP and SIGCONT. A stopped process exists, so its jobs can only be rescued because of its silence.
 
-const LOST_AFTER_MS = 600;
+const LOST_AFTER_MS = 1_000;
 /** Handlers that wait for their signal, besides the one that blocks the event loop. */
 const WAITING = 4;
 
@@ -20,10 +22,10 @@ function isStopped({ pid }: Child): boolean {
   return /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
 }
 
-describe("a frozen worker", { timeout: TIMEOUT_MS }, () => {
+describe.each(places)("a frozen worker, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("changes nothing when it wakes up after its jobs were rescued, and works again", async () => {
     const freezes = size(2, 10);
-    await using scene = new Scene();
+    await using scene = await Scene.on(place);
     const options = { lostAfterMs: LOST_AFTER_MS, pollMs: 100 };
     const frozen = scene.launch("worker", { ...options, queues: ["default", "own"] });
     const other = scene.launch("worker", { ...options, paused: true });
@@ -40,7 +42,7 @@ describe("a frozen worker", { timeout: TIMEOUT_MS }, () => {
         const told = new Set(scene.all("told").flatMap(({ starts }) => starts.map(([id]) => String(id))));
         return waiting.every((id) => told.has(id));
       });
-      const file = `${scene.folder}.go-on-${n}`;
+      const file = join(scene.home, `go-on-${n}`);
       const [blocking = ""] = await scene.enqueue(jobs, [
         { payload: { act: "block-until", where: frozen.name, file } },
       ]);
@@ -97,12 +99,14 @@ describe("a frozen worker", { timeout: TIMEOUT_MS }, () => {
     const aborts = scene.all("abort");
     expect(new Set(aborts.map(({ reason }) => reason))).toEqual(new Set(["LeaseLostError"]));
     expect(aborts).toHaveLength(freezes * WAITING);
-    expect(scene.count("fenced", frozen)).toBe(freezes);
+    // A busy machine may make it silent once more.
+    expect(scene.count("fenced", frozen)).toBeGreaterThanOrEqual(freezes);
     expect(frozen.tells("stale")).toHaveLength(freezes);
     await jobs.close();
     await Promise.all([scene.end(frozen), scene.end(other)]);
     expect(check(scene.seen(), await scene.stored(), { lostAfterMs: LOST_AFTER_MS })).toEqual([]);
     figure(
+      place,
       `freeze: ${freezes} freezes beyond the silence limit of ${LOST_AFTER_MS} ms: ${frozen.tells("stale").length} ` +
         `late settles refused, ${aborts.length} handlers aborted, registered anew each time`,
     );
@@ -110,8 +114,8 @@ describe("a frozen worker", { timeout: TIMEOUT_MS }, () => {
 
   it("does no harm when it is stopped at any instant of busy work", async () => {
     const freezes = size(3, 30);
-    const random = randomFrom(seed("freezes at random"));
-    await using scene = new Scene();
+    const random = randomFrom(seed(`freezes at random on ${place.label}`));
+    await using scene = await Scene.on(place);
     const options = { lostAfterMs: LOST_AFTER_MS, pollMs: 100 };
     const workers = Array.from({ length: 3 }, () => scene.launch("worker", options));
     await Promise.all(workers.map((worker) => scene.ready(worker)));
@@ -152,6 +156,7 @@ describe("a frozen worker", { timeout: TIMEOUT_MS }, () => {
     const stored = await scene.stored();
     const lostRuns = stored.reduce((sum, { failures }) => sum + failures.length, 0);
     figure(
+      place,
       `freeze at random: ${freezes} freezes of ${workers.length} busy workers, ${starts()} runs of ${stored.length} ` +
         `jobs, ${scene.count("fenced")} times fenced, ${lostRuns} attempts lost with a silent process, ${stale} late settles refused`,
     );

@@ -2,6 +2,7 @@ import { openSync } from "node:fs";
 import { join } from "node:path";
 import { locks } from "../../src/storage/lmdb/locks.ts";
 import { beforeAll, describe, expect, it } from "vitest";
+import { lmdb } from "./places.ts";
 import { buildChildren, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: whoever opens, writes or closes the store passes the gate. The bundled LMDB undoes commits beside an
@@ -16,13 +17,13 @@ beforeAll(buildChildren);
 
 describe("while the gate is shut", { timeout: TIMEOUT_MS }, () => {
   it("nobody opens the store, writes to it, or closes it, and all goes on afterwards", async () => {
-    await using scene = new Scene();
+    await using scene = await Scene.on(lmdb);
     const first = scene.launch("writer", { seed: 1, paceMs: 1 });
     const idle = scene.launch("worker", {});
     await Promise.all([scene.ready(first), scene.ready(idle)]);
     await scene.until("it writes", () => scene.count("ack", first) > 0);
 
-    const gate = openSync(join(scene.folder, "locks", "gate.lock"), "r+");
+    const gate = openSync(join(scene.home, "store", "locks", "gate.lock"), "r+");
     await scene.until("the gate is ours", () => locks.tryLock(gate));
     // What was inside before is written down by now or soon.
     await pause(200);

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomFrom, seed, size } from "../support/size.ts";
 import { check } from "./history.ts";
+import { lmdb } from "./places.ts";
 import { buildChildren, type Child, figure, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: a process that dies or stands still inside a write leaves the store whole. After a death the others go
@@ -21,7 +22,7 @@ describe("a process that dies or stands still inside a write", { timeout: TIMEOU
     const kills = size(10, 200);
     const stops = size(10, 200);
     const random = randomFrom(seed("inside a write"));
-    await using scene = new Scene();
+    await using scene = await Scene.on(lmdb);
     const launch = (paceMs: number): Child =>
       scene.launch("writer", { seed: Math.floor(random() * 2 ** 31), readBack: false, paceMs });
     const survivors = Array.from({ length: SURVIVORS }, () => launch(1));
@@ -68,6 +69,7 @@ describe("a process that dies or stands still inside a write", { timeout: TIMEOU
       Math.max(...ofOthers.filter((measure) => measure.name === name).map(({ value }) => value));
     const stored = await scene.stored();
     figure(
+      lmdb,
       `inside a write: ${killed} kills and ${stopped} stops of heavy writers (${inside} stops held up the others), ` +
         `${stored.length} jobs stored, none lost; the others' longest wait ${longest("longest wait").toFixed(0)} ms, ` +
         `longest stall of an event loop ${longest("longest stall").toFixed(0)} ms`,

@@ -1,22 +1,22 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomFrom, seed, size } from "../support/size.ts";
 import { check } from "./history.ts";
-import { buildChildren, figure, Scene, TIMEOUT_MS } from "./scene.ts";
+import { places } from "./places.ts";
+import { buildChildren, figure, haveAllEnded, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: one job that kills every process that runs it costs no other job an attempt that had not started, and
 // ends dead. A job without retries is never dead without having started.
 // Method: workers that read ahead, neighbours of all kinds before and behind the poison, and a new worker
 // for each that died.
 
-const LOST_AFTER_MS = 3_000;
 const POISON_RETRIES = 2;
 
 beforeAll(buildChildren);
 
-describe("a poison job", { timeout: TIMEOUT_MS }, () => {
+describe.each(places)("a poison job, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it.each(["exit", "kill"])("that ends its process by %s spends only its own attempts", async (act) => {
     const rounds = size(1, 10);
-    const random = randomFrom(seed(`poison ${act}`));
+    const random = randomFrom(seed(`poison ${act} on ${place.label}`));
     let deaths = 0;
     let unread = 0;
     let spentByOthers = 0;
@@ -24,7 +24,7 @@ describe("a poison job", { timeout: TIMEOUT_MS }, () => {
     // On, until something was lost that had been read ahead: only then it has shown anything.
     while (round < rounds || (unread === 0 && round < 10 * rounds)) {
       round += 1;
-      await using scene = new Scene();
+      await using scene = await Scene.on(place);
       const jobs = await scene.connect();
       const before = 500 + Math.floor(random() * 200);
       const neighbour = (): { payload: object; options: { maxRetries: number } } => ({
@@ -41,7 +41,7 @@ describe("a poison job", { timeout: TIMEOUT_MS }, () => {
 
       // Long turns, so that much is read ahead when it happens.
       const launch = (): ReturnType<Scene["launch"]> => {
-        const worker = scene.launch("worker", { lostAfterMs: LOST_AFTER_MS, concurrency: 3 });
+        const worker = scene.launch("worker", { lostAfterMs: place.lostAfterMs, concurrency: 3 });
         scene.expectEnd(worker);
         return worker;
       };
@@ -55,10 +55,7 @@ describe("a poison job", { timeout: TIMEOUT_MS }, () => {
             deaths += 1;
             workers[i] = launch();
           }
-          const counts = await Promise.all(
-            (["scheduled", "available", "running"] as const).map((state) => storage.count({ state })),
-          );
-          return counts.every(({ n }) => n === 0);
+          return haveAllEnded(storage);
         }),
       );
       await Promise.all(workers.map((worker) => scene.end(worker)));
@@ -66,7 +63,10 @@ describe("a poison job", { timeout: TIMEOUT_MS }, () => {
       const stored = await scene.stored();
       const history = scene.seen();
       expect(
-        check(history, stored, { lostAfterMs: LOST_AFTER_MS, mayDie: ({ failures }) => failures.length > 0 }),
+        check(history, stored, {
+          lostAfterMs: place.lostAfterMs,
+          mayDie: ({ failures }) => failures.length > 0,
+        }),
       ).toEqual([]);
       const found = stored.find(({ id }) => id === poison);
       expect(found).toMatchObject({ state: "dead", attempt: POISON_RETRIES + 1, marked: true });
@@ -99,6 +99,7 @@ describe("a poison job", { timeout: TIMEOUT_MS }, () => {
       unread += unstarted.filter(([id]) => String(id) !== poison).length;
     }
     figure(
+      place,
       `poison (${act}): ${round} poison jobs, ${deaths} processes dead, ${unread} neighbours lost unstarted and ` +
         `unspent, ${spentByOthers} runs of neighbours under way at a death`,
     );

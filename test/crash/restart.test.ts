@@ -1,22 +1,22 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomFrom, seed, size } from "../support/size.ts";
 import { check } from "./history.ts";
+import { places } from "./places.ts";
 import { buildChildren, type Child, figure, pause, Scene, TIMEOUT_MS } from "./scene.ts";
 
 // Goal: when every process dies at once, nothing acknowledged is missing afterwards, and the next ones go on.
 // Method: kill -9 of all of them at a random instant, a look at the store while nobody else has it, and anew.
 
-const LOST_AFTER_MS = 3_000;
 const WORKERS = 3;
 
 beforeAll(buildChildren);
 
-describe("kill -9 of all processes at once", { timeout: TIMEOUT_MS }, () => {
+describe.each(places)("kill -9 of all processes at once, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("leaves every acknowledged job there, and all complete in the end", async () => {
     const times = size(3, 20);
-    const random = randomFrom(seed("restart of everything"));
-    await using scene = new Scene();
-    const options = { lostAfterMs: LOST_AFTER_MS };
+    const random = randomFrom(seed(`restart of everything on ${place.label}`));
+    await using scene = await Scene.on(place);
+    const options = { lostAfterMs: place.lostAfterMs };
     const starts = (): number => scene.count("start");
     let workers: Child[] = [];
     let spawner: Child | undefined;
@@ -42,7 +42,7 @@ describe("kill -9 of all processes at once", { timeout: TIMEOUT_MS }, () => {
         openMs = Math.max(openMs, performance.now() - openAt);
       });
       expect(
-        check(scene.seen(), await scene.stored(), { lostAfterMs: LOST_AFTER_MS, mustEnd: false }),
+        check(scene.seen(), await scene.stored(), { lostAfterMs: place.lostAfterMs, mustEnd: false }),
       ).toEqual([]);
     }
     launch();
@@ -52,10 +52,11 @@ describe("kill -9 of all processes at once", { timeout: TIMEOUT_MS }, () => {
     await Promise.all(workers.map((worker) => scene.end(worker)));
     const stored = await scene.stored();
     figure(
+      place,
       `restart: ${times} × all ${WORKERS + 1} processes killed at once, ` +
         `${scene.acknowledged} jobs acknowledged, all completed, ` +
         `${stored.reduce((sum, { failures }) => sum + failures.length, 0)} attempts lost; reopened within ${openMs.toFixed(0)} ms`,
     );
-    expect(check(scene.seen(), stored, { lostAfterMs: LOST_AFTER_MS })).toEqual([]);
+    expect(check(scene.seen(), stored, { lostAfterMs: place.lostAfterMs })).toEqual([]);
   });
 });

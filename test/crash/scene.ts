@@ -6,14 +6,16 @@ import { fileURLToPath } from "node:url";
 import { connect } from "../../src/connect.ts";
 import { type AnyJobDefinition, defineJob } from "../../src/job/definition.ts";
 import { fixed } from "../../src/job/backoff.ts";
+import { limits } from "../../src/job/limits.ts";
 import type { EnqueueOptions } from "../../src/job/options.ts";
 import { item } from "../../src/item.ts";
 import { type Jobs } from "../../src/jobs.ts";
 import { silentLogger } from "../../src/logger.ts";
-import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
+import type { Storage } from "../../src/storage/storage.ts";
 import { built } from "../support/built.ts";
 import { isLong } from "../support/size.ts";
 import type { Entry, EntryOf, FinalJob } from "./history.ts";
+import type { Place, Store } from "./places.ts";
 
 /** For a whole test, on a slow machine with much else to do. */
 export const TIMEOUT_MS: number = isLong ? 1_200_000 : 240_000;
@@ -98,8 +100,10 @@ export class Child {
 
 /** A store, its log, and the processes that play on it. */
 export class Scene implements AsyncDisposable {
-  readonly folder: string;
-  readonly #home: string;
+  readonly place: Place;
+  /** For whatever the test keeps beside the store. */
+  readonly home: string;
+  readonly #store: Store;
   readonly #log: string;
   readonly #logFile: number;
   readonly #children = new Set<Child>();
@@ -115,11 +119,17 @@ export class Scene implements AsyncDisposable {
   readonly #counts = new Map<string, number>();
   #acknowledged = 0;
 
-  constructor() {
-    this.#home = mkdtempSync(join(tmpdir(), "jobwright-crash-"));
-    this.folder = join(this.#home, "store");
-    this.#log = join(this.#home, "history.log");
+  private constructor(place: Place, home: string, store: Store) {
+    this.place = place;
+    this.home = home;
+    this.#store = store;
+    this.#log = join(home, "history.log");
     this.#logFile = openSync(this.#log, "a+");
+  }
+
+  static async on(place: Place): Promise<Scene> {
+    const home = mkdtempSync(join(tmpdir(), "jobwright-crash-"));
+    return new Scene(place, home, await place.create(home));
   }
 
   launch(script: string, options: ChildOptions = {}): Child {
@@ -127,7 +137,7 @@ export class Scene implements AsyncDisposable {
     const child = new Child(script, {
       ...options,
       name: `${script}-${this.#launched}`,
-      folder: this.folder,
+      url: this.#store.url,
       log: this.#log,
     });
     this.#children.add(child);
@@ -152,10 +162,11 @@ export class Scene implements AsyncDisposable {
     await this.#within(child.exited, () => `${child.name} did not die: ${child.state()}`);
   }
 
-  /** Ask for an orderly end, and insist on it. */
-  async end(child: Child): Promise<void> {
+  /** Ask for an orderly end, as the test or as the system asks, and insist on it. */
+  async end(child: Child, how: "close" | "SIGTERM" = "close"): Promise<void> {
     this.expectEnd(child);
-    child.send("end");
+    if (how === "close") child.send("end");
+    else child.process.kill(how);
     const { code, signal } = await this.ended(child);
     if (code !== 0)
       throw new Error(`${child.name} should have ended in order: ${signal ?? code}\n${child.stderr}`);
@@ -204,7 +215,7 @@ export class Scene implements AsyncDisposable {
 
   /** The store, from this very process, with the code under `src`. */
   connect(): Promise<Jobs> {
-    return connect(`lmdb:${this.folder}`, { logger: silentLogger });
+    return connect(this.#store.url, { logger: silentLogger });
   }
 
   /** Store one group and write down what was asked and answered. Answers the ids. */
@@ -261,8 +272,8 @@ export class Scene implements AsyncDisposable {
   }
 
   /** Look at the store from this very process, with the code under `src`. */
-  async withStorage<T>(look: (storage: LmdbStorage) => Promise<T>): Promise<T> {
-    const storage = new LmdbStorage({ path: this.folder });
+  async withStorage<T>(look: (storage: Storage) => Promise<T>): Promise<T> {
+    const storage = this.#store.storage();
     await storage.open();
     try {
       return await look(storage);
@@ -275,10 +286,7 @@ export class Scene implements AsyncDisposable {
   async allEnded(): Promise<void> {
     await this.withStorage(async (storage) => {
       try {
-        await this.until("every job has ended", async () => {
-          const counts = await Promise.all(WAITING_STATES.map((state) => storage.count({ state })));
-          return counts.every(({ n }) => n === 0);
-        });
+        await this.until("every job has ended", () => haveAllEnded(storage));
       } catch (error) {
         const lists = await Promise.all(WAITING_STATES.map((state) => storage.list({ state, limit: 3 })));
         const left = lists.flatMap(({ jobs }) => jobs).map((job) => JSON.stringify(job));
@@ -300,7 +308,11 @@ export class Scene implements AsyncDisposable {
         const before = found.length;
         let after: string | undefined;
         do {
-          const page = await storage.list({ state, limit: 100, ...(after === undefined ? {} : { after }) });
+          const page = await storage.list({
+            state,
+            limit: limits.listPage,
+            ...(after === undefined ? {} : { after }),
+          });
           for (const job of page.jobs) {
             const { batch, number } = JSON.parse(job.payload) as { batch: string; number: number };
             const failures = job.failures === 0 ? [] : await storage.attempts(job.id);
@@ -344,9 +356,12 @@ export class Scene implements AsyncDisposable {
     await Promise.all(left.map((child) => child.exited));
     closeSync(this.#logFile);
     // For whoever wants to look at what a failure left.
-    if (process.env["JOBWRIGHT_CRASH_KEEP"] === undefined)
-      rmSync(this.#home, { recursive: true, force: true });
-    else process.stderr.write(`kept: ${this.#home}\n`);
+    if (process.env["JOBWRIGHT_CRASH_KEEP"] !== undefined) {
+      process.stderr.write(`kept: ${this.home}, ${this.#store.url}\n`);
+      return;
+    }
+    await this.#store.remove();
+    rmSync(this.home, { recursive: true, force: true });
   }
 
   async #within<T>(event: Promise<T>, problem: () => string): Promise<T> {
@@ -362,11 +377,20 @@ export class Scene implements AsyncDisposable {
   }
 }
 
+/**
+ * Whether no job waits or runs: one look at all states, or a job on its way from one to the other could be
+ * missed in both.
+ */
+export async function haveAllEnded(storage: Storage): Promise<boolean> {
+  const { lanes } = await storage.lanes();
+  return lanes.every(({ counts }) => WAITING_STATES.every((state) => counts[state] === 0));
+}
+
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** A line that people may copy. */
-export function figure(text: string): void {
-  console.log(`figure: ${text}`);
+export function figure({ label }: Place, text: string): void {
+  console.log(`figure: ${label}: ${text}`);
 }

@@ -10,6 +10,8 @@ const work = jobwright.defineJob({
   backoff: jobwright.fixed(5),
 });
 
+/** How many of the groups are asked for with an id that is taken. */
+const { refused = 0.1 } = options;
 /** Jobs that may be asked for by now, and those that were. */
 let allowed = options.allowed;
 let asked = 0;
@@ -33,12 +35,13 @@ tell({ name: "ready" });
 
 while (!ending.signal.aborted) {
   if (asked >= allowed) {
+    tell({ name: "idle" });
     await new Promise((resolve) => (wake = resolve));
     continue;
   }
   const n = random() < 0.3 ? 1 : 2 + Math.floor(random() * 18);
   const jobsOfBatch = Array.from({ length: n }, () => ({ act: "return", ms: handlerMs() }));
-  if (random() < 0.1) await enqueueRefused(jobsOfBatch);
+  if (random() < refused) await enqueueRefused(jobsOfBatch);
   else await enqueue(jobsOfBatch, laterOrNow());
   await pause(random() * 4);
 }

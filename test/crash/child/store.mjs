@@ -9,10 +9,9 @@ const dist = process.env.JOBWRIGHT_DIST;
 const base = dist === undefined ? new URL("../../../dist/", import.meta.url) : pathToFileURL(`${dist}/`);
 
 export const jobwright = await import(new URL("index.js", base).href);
-const { LmdbStorage } = await import(new URL("storage/lmdb/index.js", base).href);
-const { Environments } = await import(new URL("storage/lmdb/environments.js", base).href);
+const load = (path) => import(new URL(path, base).href);
 
-/** Set by the test: `name`, `folder`, `log`, `lostAfterMs`, and what the script wants to know. */
+/** Set by the test: `name`, `url`, `log`, `lostAfterMs`, and what the script wants to know. */
 export const options = JSON.parse(process.env.JOBWRIGHT_CRASH_CHILD);
 
 const logFile = openSync(options.log, "a");
@@ -28,23 +27,82 @@ export function log(what, about) {
 }
 
 /**
- * Die at an exact step: before, inside (written, not committed) or after the n-th write of one of the two
- * environments, as `options.failpoint` says. The checks that this is reached are the test's.
+ * What this process dies at, if it is told to: the n-th time that `write` comes to the instant `when`. The
+ * checks that this is reached are the test's.
  */
-function plantFailpoint({ write, when, nth }) {
-  const original = Environments.prototype[write];
-  let calls = 0;
-  Environments.prototype[write] = function (body) {
-    calls += 1;
-    const isIt = calls === nth;
-    if (isIt && when === "before") die();
-    original.call(this, () => {
-      body();
-      if (isIt && when === "inside") die();
-    });
-    if (isIt && when === "after") die();
-  };
+const failpoint = { write: "", when: "", nth: 0, ...options.failpoint };
+
+function come(write, when, n) {
+  if (write === failpoint.write && when === failpoint.when && n === failpoint.nth) die();
 }
+
+/** Each kind of storage: how it is made from the URL, and where it comes to the instants of its writes. */
+const kinds = {
+  "lmdb:": {
+    async make() {
+      const { LmdbStorage } = await load("storage/lmdb/index.js");
+      return new LmdbStorage({ path: options.url.slice("lmdb:".length) });
+    },
+    /** Two environments are written: before, inside (written, not committed) and after. */
+    async plant() {
+      const { Environments } = await load("storage/lmdb/environments.js");
+      for (const write of ["writeDurable", "writeVolatile"]) {
+        const original = Environments.prototype[write];
+        let calls = 0;
+        Environments.prototype[write] = function (body) {
+          const n = (calls += 1);
+          come(write, "before", n);
+          original.call(this, () => {
+            body();
+            come(write, "inside", n);
+          });
+          come(write, "after", n);
+        };
+      }
+    },
+  },
+  "postgres:": {
+    async make() {
+      const { PostgresStorage } = await load("storage/postgres/index.js");
+      const url = new URL(options.url);
+      const schema = url.searchParams.get("schema");
+      url.searchParams.delete("schema");
+      return new PostgresStorage({ url: url.href, schema, logger: jobwright.silentLogger });
+    },
+    /** Every statement passes here: those alone in their transaction, and those that begin and commit one. */
+    async plant() {
+      const { Connection } = await load("storage/postgres/connection.js");
+      const original = Connection.prototype.run;
+      const inside = new WeakSet();
+      const calls = { statement: 0, transaction: 0 };
+      Connection.prototype.run = async function (statement, ...rest) {
+        const go = () => original.call(this, statement, ...rest);
+        const word = /^\w+/.exec(statement.text)?.[0];
+        if (word === "begin") {
+          calls.transaction += 1;
+          come("transaction", "before", calls.transaction);
+          inside.add(this);
+          return go();
+        }
+        const isEnd = word === "commit" || word === "rollback";
+        if (inside.has(this) && !isEnd) return go();
+        if (isEnd) inside.delete(this);
+        if (word === "rollback") return go();
+        const write = isEnd ? "transaction" : "statement";
+        const n = isEnd ? calls.transaction : (calls.statement += 1);
+        if (isEnd) come(write, "inside", n);
+        else come(write, "before", n);
+        const answer = go();
+        // It is on its way to the server, which does what it is asked for whether we live or not.
+        come(write, "sent", n);
+        const result = await answer;
+        come(write, "after", n);
+        return result;
+      };
+    },
+  },
+};
+const kind = kinds[new URL(options.url).protocol];
 
 /** `kill -9` of oneself, at once and written down. */
 export function die() {
@@ -55,7 +113,7 @@ export function die() {
   for (;;) Atomics.wait(nothing, 0, 0, 1_000);
 }
 
-if (options.failpoint !== undefined) plantFailpoint(options.failpoint);
+if (options.failpoint !== undefined) await kind.plant();
 
 /** The test is gone: so are we. An orderly end would wait for what the test was to decide. */
 let isLeaving = false;
@@ -64,7 +122,7 @@ process.on("disconnect", () => {
 });
 
 export async function connect({ watched = true } = {}) {
-  const storage = new LmdbStorage({ path: options.folder });
+  const storage = await kind.make();
   tell({ name: "opening" });
   const jobs = await jobwright.connect(watched ? logged(storage) : storage, {
     lostAfter: options.lostAfterMs ?? 3_000,
@@ -187,4 +245,10 @@ export async function leave(jobs) {
 export function endChannel() {
   isLeaving = true;
   process.disconnect();
+}
+
+/** As {@link endChannel}, for who still has something to say. */
+export function leaveChannel() {
+  isLeaving = true;
+  process.channel?.unref();
 }

@@ -1,7 +1,7 @@
 // A worker process. What a handler does stands in the payload: `act`, and what that needs.
 
 import { existsSync } from "node:fs";
-import { connect, die, jobwright, leave, listen, log, options, pause, tell } from "./store.mjs";
+import { connect, die, jobwright, leave, leaveChannel, listen, log, options, pause, tell } from "./store.mjs";
 
 const { jobs } = await connect();
 const tick = new Int32Array(new SharedArrayBuffer(4));
@@ -19,6 +19,10 @@ const work = jobwright.defineJob({
     switch (act) {
       case "return":
         return ms === 0 ? ended() : pause(ms).then(ended);
+      case "fail-once":
+        ended();
+        if (attempt === 1) throw new Error("failed on purpose");
+        return { process, attempt };
       case "exit":
         log("kill", { target: options.name });
         return globalThis.process.exit(7);
@@ -63,6 +67,8 @@ worker.on("blocked", ({ blockedMs, running }) =>
 );
 worker.on("stale", ({ id }) => tell({ name: "stale", value: id }));
 if (options.paused) worker.pause();
+jobwright.stopOnSignals([worker, jobs]);
+process.once("SIGTERM", leaveChannel);
 await worker.start();
 tell({ name: "ready" });
 listen({
