@@ -15,5 +15,6 @@ export declare function flat(options: {
   size: number;
   rounds: number;
   kinds?: readonly string[];
+  warmsUp?: boolean;
   onProgress?: (text: string) => void;
 }): Promise<FlatRow[]>;

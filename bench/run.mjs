@@ -1,26 +1,52 @@
 // npm run bench -- [scenario …] [--quick]
+// npm run bench -- postgres [--full] [--size n] [--json file] [--without contender] [--measures name,…]
 // Every figure stands beside its durability, and every LMDB rate beside the floor of the same run.
 import { cpus } from "node:os";
+import { parseArgs } from "node:util";
 import { flatScenario } from "./scenario/flat.mjs";
 import { latency } from "./scenario/latency.mjs";
 import { lmdbRates } from "./scenario/lmdb-rates.mjs";
 import { memoryLoop } from "./scenario/memory-loop.mjs";
+import { postgres } from "./scenario/postgres.mjs";
 
-const SCENARIOS = { memory: memoryLoop, lmdb: lmdbRates, latency, flat: flatScenario };
+const SCENARIOS = { memory: memoryLoop, lmdb: lmdbRates, latency, flat: flatScenario, postgres };
 
-const args = process.argv.slice(2);
-const quick = args.includes("--quick");
-const chosen = args.filter((arg) => !arg.startsWith("--"));
+const { values, positionals: chosen } = readArguments();
 const unknown = chosen.filter((name) => !(name in SCENARIOS));
-if (unknown.length > 0) {
-  console.error(`Unknown scenario ${unknown.join(", ")}. Known: ${Object.keys(SCENARIOS).join(", ")}.`);
-  process.exit(2);
+if (unknown.length > 0) refuse(`Unknown scenario ${unknown.join(", ")}.`);
+const size = values.size === undefined ? undefined : Number(values.size);
+if (size !== undefined && !(Number.isSafeInteger(size) && size >= 1_000)) {
+  refuse(`--size ${values.size}: use a number of jobs, at least 1000.`);
 }
 
 console.log(`Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}`);
 console.log(
   "Machines differ and drift: compare rows of one run, and trust the ratios more than the rates.\n",
 );
+const options = { ...values, size, measures: values.measures?.split(",") };
 for (const [name, scenario] of Object.entries(SCENARIOS)) {
-  if (chosen.length === 0 || chosen.includes(name)) await scenario({ quick });
+  if (chosen.length === 0 || chosen.includes(name)) await scenario(options);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean", default: false },
+        full: { type: "boolean", default: false },
+        size: { type: "string" },
+        json: { type: "string" },
+        without: { type: "string", multiple: true, default: [] },
+        measures: { type: "string" },
+      },
+    });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+function refuse(why) {
+  console.error(`${why} Scenarios: ${Object.keys(SCENARIOS).join(", ")}.`);
+  process.exit(2);
 }
