@@ -110,8 +110,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "lost-lease-aborts-nothing",
     why: "a handler would go on with work that is no longer its own",
     file: "src/worker/slots.ts",
-    find: "if (!run.over && tokens.get(run.id) === run.job.token) this.#forsake(run);",
-    replace: "if (!run.over && tokens.get(run.id) === undefined && run.id < 0) this.#forsake(run);",
+    find: "!run.completedIn && tokens.get(run.id) === run.job.token) this.#forsake(run);",
+    replace: "!run.completedIn && tokens.get(run.id) === undefined && run.id < 0) this.#forsake(run);",
     tests: ["test/rows.test.ts", "-t", "'memory' H3: a handler whose lease is gone"],
   },
   {
@@ -662,5 +662,92 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     find: "if (deadline < this.#armedFor) this.#arm(deadline);",
     replace: "this.#timer = undefined;\n    this.#arm(Math.min(deadline, this.#armedFor + deadline));",
     tests: ["test/rows.test.ts", "-t", "'memory' K4"],
+  },
+
+  // ── PostgreSQL ─────────────────────────────────────────────────────────────
+  {
+    name: "postgres-no-generation",
+    why: "a lease of an earlier cycle would settle the job that others hold by now",
+    file: "src/storage/postgres/migration/first/settle.ts",
+    find: "where j.id = any (v_held) and j.generation = p_generations[width_bucket(j.id, p_ids)]",
+    replace: "where j.id = any (p_ids)",
+    tests: ["test/storage.test.ts", "-t", "postgres fencing changes nothing by a settle"],
+  },
+  {
+    name: "postgres-no-token",
+    why: "a process whose jobs were taken over would still end them for the one that holds them now",
+    file: "src/storage/postgres/migration/first/settle.ts",
+    find: "and (j.token is null or j.token = p_tokens[p_of[width_bucket(j.id, p_ids)]])",
+    replace: "and (j.token is null or j.token is not null)",
+    tests: ["test/postgres/upkeep.test.ts"],
+  },
+  {
+    name: "postgres-settle-is-never-stale",
+    why: "a worker would not learn that its job was taken away",
+    file: "src/storage/postgres/complete.ts",
+    find: 'results.set(one, text[index] === "1" ? "settled" : "stale")',
+    replace: 'results.set(one, text[index] === "?" ? "stale" : "settled")',
+    tests: ["test/storage.test.ts", "-t", "postgres fencing changes nothing by a settle"],
+  },
+  {
+    name: "postgres-keeps-claims-async-for-the-session",
+    why: "transactions of the user on the same connection would lose their durability",
+    file: "src/storage/postgres/migration/first/claim.ts",
+    find: "perform set_config('synchronous_commit', 'off', true);",
+    replace: "perform set_config('synchronous_commit', 'off', false);",
+    tests: ["test/postgres/faults/durability.test.ts"],
+  },
+  {
+    name: "postgres-stores-a-batch-twice",
+    why: "an enqueue whose answer was lost would be stored again when it is repeated",
+    file: "src/storage/postgres/migration/first/enqueue.ts",
+    find: `  if v_answer is not null then
+    return v_answer;
+  end if;`,
+    replace: `  if v_answer is not null and v_answer = '' then
+    return v_answer;
+  end if;
+  delete from \${s}.batch where id = p_batch;`,
+    tests: ["test/storage.test.ts", "-t", "postgres enqueue answers a repeated batch as the first time"],
+  },
+  {
+    name: "postgres-completes-outside-the-transaction",
+    why: "a rollback of the user's transaction would leave the job completed",
+    file: "src/storage/postgres/join.ts",
+    find: "const [row] = await asQueryable(transaction).query(",
+    replace: "const [row] = await store.database.query(",
+    tests: ["test/postgres/transactions.test.ts", "-t", "a completion takes effect when it commits"],
+  },
+  {
+    name: "postgres-listens-once",
+    why: "after a restart of the server workers would only poll, for ever",
+    file: "src/storage/postgres/listener.ts",
+    find: "for (let failures = 0; !this.#isClosing;) {",
+    replace: "for (let failures = 0; !this.#isClosing && failures < 1;) {",
+    tests: ["test/postgres/listener.test.ts"],
+  },
+  {
+    name: "postgres-forgets-leases-by-process",
+    why: "the lease of a claim on its way would be deleted, and its jobs would never run",
+    file: "src/storage/postgres/migration/first/beat.ts",
+    find: "delete from ${s}.lease as x where x.process_id = ${id} and not ${holdsRuns(s)};",
+    replace: "delete from ${s}.lease as x where x.process_id = ${id};",
+    tests: ["test/postgres/upkeep.test.ts", "-t", "finds what a process claimed while it was leaving"],
+  },
+  {
+    name: "postgres-stores-any-text-as-it-is",
+    why: "texts with NUL or half a surrogate pair would be refused or come back as others",
+    file: "src/storage/postgres/text.ts",
+    find: "text.startsWith(MARK) || !text.isWellFormed()",
+    replace: "text.startsWith(MARK)",
+    tests: ["test/storage.test.ts", "-t", "postgres names are data takes a lone surrogate"],
+  },
+  {
+    name: "postgres-migrates-without-a-lock",
+    why: "two processes that start at once would make the schema twice, and one of them would fail",
+    file: "src/storage/postgres/migration-sql.ts",
+    find: "pg_advisory_xact_lock",
+    replace: "pg_try_advisory_xact_lock",
+    tests: ["test/postgres/migrate.test.ts"],
   },
 ];

@@ -55,9 +55,9 @@ describe("docs/features.md", () => {
       for (const title of titles) expect(isTitleIn(text, title), `${file}: ${title}`).toBe(true);
     }
     const files = citations.map(({ file }) => file);
-    expect(["all", "–", "memory", "lmdb"]).toContain(on);
+    expect(["all", "–", "memory", "lmdb", "postgres"]).toContain(on);
     expect(on === "all" ? files.filter(runsOnAll) : files).not.toEqual([]);
-    const isOfOne = on === "memory" || on === "lmdb";
+    const isOfOne = on === "memory" || on === "lmdb" || on === "postgres";
     expect(isOfOne ? files.filter((file) => !runsOn(on, file)) : []).toEqual([]);
   });
 
@@ -118,6 +118,7 @@ function runsOnAll(file: string): boolean {
 
 /** Runs its cases over this storage. */
 function runsOn(storage: string, file: string): boolean {
-  // What is killed and frozen shares a folder of the one storage that can.
-  return runsOnAll(file) || file.includes(storage) || (storage === "lmdb" && file.startsWith("test/crash/"));
+  // What is killed and frozen shares a storage that outlives it: those of `test/crash/places.ts`.
+  const outlives = storage === "lmdb" || storage === "postgres";
+  return runsOnAll(file) || file.includes(storage) || (outlives && file.startsWith("test/crash/"));
 }
