@@ -18,7 +18,7 @@ export interface Template {
 const SETTINGS = `
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-max_connections = 400
+max_connections = 1200
 dynamic_shared_memory_type = mmap
 log_line_prefix = '%m [%p] %q%a '
 `;
