@@ -36,16 +36,20 @@ export interface ModelRunOptions {
  */
 export function modelRun(label: string, makeStorage: MakeStorage, options: ModelRunOptions): void {
   const what = `${label}: ${options.sequences} random sequences`;
-  test(`${what} leave engine and model equal`, { timeout: MODEL_TIMEOUT_MS }, async () => {
-    const coverage = new Coverage<ModelEvent>();
-    const property = fc.asyncProperty(
-      fc.commands([command(options.reopen)], { maxCommands: 2 * options.commands, size: "max" }),
-      (commands) => runSequence(makeStorage, options.reopen, coverage, commands),
-    );
-    await checkProperty(what, property, options.sequences);
-    const wanted = kinds(options.reopen).map((one) => one.name);
-    expectCoverage(coverage, MODEL_EVENTS, wanted, options.sequences);
-  });
+  test(
+    `${label}: ${options.sequences} random sequences leave engine and model equal`,
+    { timeout: MODEL_TIMEOUT_MS },
+    async () => {
+      const coverage = new Coverage<ModelEvent>();
+      const property = fc.asyncProperty(
+        fc.commands([command(options.reopen)], { maxCommands: 2 * options.commands, size: "max" }),
+        (commands) => runSequence(makeStorage, options.reopen, coverage, commands),
+      );
+      await checkProperty(what, property, options.sequences);
+      const wanted = kinds(options.reopen).map((one) => one.name);
+      expectCoverage(coverage, MODEL_EVENTS, wanted, options.sequences);
+    },
+  );
 }
 
 /** From so many sequences on, the rarest event is expected ten times and more: its absence is no accident. */
