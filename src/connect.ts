@@ -39,7 +39,8 @@ export function setDefaultClock(clock: Clock): void {
 /**
  * Open a storage and answer the `Jobs` on it.
  *
- * @param target `memory:`, `lmdb:./folder`, `postgres://…` (with `?schema=name` for another schema), or a storage you made
+ * @param target `memory:`, `lmdb:./folder`, `postgres://…` (with `?schema=name` for another schema), `ws://` or `wss://:token@host:port`
+ * of a job server, or a storage you made
  * @throws InvalidOptionError for an unknown scheme or bad options, and what the storage's `open` throws
  *
  * @example
@@ -67,7 +68,7 @@ export async function connect(target: string | Storage, options: ConnectOptions 
   const logger = safeLogger(options.logger ?? lineLogger());
   const storage =
     typeof target === "string"
-      ? await storageFor(target, options.clock ?? defaultClock, logger)
+      ? await storageFor(target, { clock: options.clock ?? defaultClock, logger })
       : target;
   if (typeof target !== "string") {
     if (typeof target?.exchange !== "function") {
@@ -116,7 +117,11 @@ function safeRandom(random: (() => number) | undefined): () => number {
   };
 }
 
-async function storageFor(url: string, clock: Clock, logger: Logger): Promise<Storage> {
+/** The storage that a URL means, not yet opened. @throws InvalidOptionError or MissingDependencyError */
+export async function storageFor(
+  url: string,
+  { clock = systemClock, logger }: { readonly clock?: Clock; readonly logger: Logger },
+): Promise<Storage> {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   switch (scheme) {
     case "memory": {
@@ -149,11 +154,19 @@ async function storageFor(url: string, clock: Clock, logger: Logger): Promise<St
         logger,
       });
     }
+    case "ws":
+    case "wss": {
+      if (clock !== systemClock) {
+        throw new InvalidOptionError("clock", clock, "The time of a job server is its own: give the clock to its storage.");
+      }
+      const { RemoteStorage } = await import("./storage/remote/index.ts");
+      return new RemoteStorage({ url, logger });
+    }
     default:
       throw new InvalidOptionError(
         "connect",
         withoutSecrets(url),
-        'Use "memory:", "lmdb:./folder" or "postgres://user:password@host:5432/database".',
+        'Use "memory:", "lmdb:./folder", "postgres://user:password@host:5432/database" or "ws://host:port".',
       );
   }
 }

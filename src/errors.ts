@@ -261,6 +261,16 @@ export class StorageVersionError extends JobwrightError {
   }
 }
 
+/** A job server refuses who asks: no token, a wrong one, or one that does not allow this call. */
+export class AccessDeniedError extends JobwrightError {
+  readonly code = "JOBWRIGHT_ACCESS_DENIED";
+}
+
+/** The other side of a connection does not speak this protocol, or not this version of it. */
+export class ProtocolError extends JobwrightError {
+  readonly code = "JOBWRIGHT_PROTOCOL";
+}
+
 /** The store's content is damaged. */
 export class StorageCorruptedError extends JobwrightError {
   readonly code = "JOBWRIGHT_STORAGE_CORRUPTED";

@@ -37,9 +37,32 @@ export const PARTS: readonly Part[] = [
     imports: ["base", "job", "storage"],
     packages: ["pg"],
   },
-  { name: "cli", files: ["cli/"], imports: ["base", "postgres"] },
+  {
+    name: "wire",
+    files: ["wire/"],
+    imports: ["base", "job", "storage"],
+    packages: ["msgpackr", "ws", "zeromq"],
+  },
+  {
+    name: "remote",
+    files: ["storage/remote/"],
+    imports: ["base", "job", "storage", "wire"],
+    packages: ["ws"],
+  },
+  {
+    name: "server",
+    files: ["server/"],
+    imports: ["base", "job", "storage", "wire"],
+    packages: ["ws"],
+  },
   { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage"] },
-  { name: "worker", files: ["worker/"], imports: ["base", "job", "storage", "upkeep"], types: ["jobs"] },
+  {
+    name: "worker",
+    files: ["worker/"],
+    imports: ["base", "job", "storage", "upkeep"],
+    types: ["jobs"],
+    packages: ["piscina", "jiti"],
+  },
   {
     name: "jobs",
     files: [
@@ -62,7 +85,20 @@ export const PARTS: readonly Part[] = [
     name: "connect",
     files: ["connect.ts"],
     imports: ["base", "job", "storage", "jobs"],
-    lazily: ["memory", "lmdb", "postgres"],
+    lazily: ["memory", "lmdb", "postgres", "remote"],
+  },
+  {
+    name: "supervisor",
+    files: ["supervisor/"],
+    imports: ["base", "job", "storage", "wire", "remote", "server", "worker", "jobs", "signals", "connect"],
+    packages: ["jiti"],
+  },
+  {
+    name: "cli",
+    files: ["cli/"],
+    imports: ["base", "job", "storage", "postgres", "worker", "jobs", "signals", "connect", "index"],
+    lazily: ["server", "supervisor"],
+    packages: ["commander", "jiti"],
   },
   {
     name: "index",

@@ -1,0 +1,3 @@
+export type { AccessToken } from "./access.ts";
+export { JobServer, type JobServerOptions } from "./job-server.ts";
+export type { Scope } from "../wire/methods.ts";

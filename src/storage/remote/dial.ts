@@ -1,0 +1,10 @@
+import type { Channel } from "../../wire/channel.ts";
+
+/** Makes a connection to a server; one that does not come about rejects. */
+export interface Dial {
+  /** Where it leads, without secrets. */
+  readonly label: string;
+  /** A token for the hello, where the transport has no other place for it. */
+  readonly token?: string;
+  connect(timeoutMs: number): Promise<Channel>;
+}

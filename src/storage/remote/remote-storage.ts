@@ -1,0 +1,253 @@
+import { randomBytes } from "node:crypto";
+import { createRequire } from "node:module";
+import type { Clock } from "../../clock.ts";
+import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
+import type { AttemptEntry, JobId } from "../../job/job.ts";
+import type { Change, ChangeResult } from "../../job/lifecycle.ts";
+import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
+import type { MethodName } from "../../wire/methods.ts";
+import type {
+  BeatResult,
+  ClaimRequest,
+  ClaimResult,
+  CountQuery,
+  GroupResult,
+  Interest,
+  JobDefaults,
+  LaneInfo,
+  LaneSettings,
+  LaneTarget,
+  Lease,
+  ListQuery,
+  NewJob,
+  Note,
+  ProcessBeat,
+  ProcessInfo,
+  RescuedJob,
+  RescueRequest,
+  Settlement,
+  SettleResult,
+  Storage,
+  StoredJob,
+  Unwatch,
+} from "../storage.ts";
+import { Connection } from "./connection.ts";
+import type { Dial } from "./dial.ts";
+import { dialWs, type RemoteTls } from "./dial-ws.ts";
+import { RemoteClock } from "./remote-clock.ts";
+import { slices, textOfGroup, textOfSettlement } from "./slices.ts";
+
+/** How a remote storage is made. */
+export interface RemoteStorageOptions {
+  /** Of a job server: `ws://host:port` or `wss://host:port`; a token may stand in it: `wss://:TOKEN@host`. */
+  readonly url: string;
+  /** What the server wants to know, when it is not in the URL. */
+  readonly token?: string;
+  /** Certificates, for `wss:`. */
+  readonly tls?: RemoteTls;
+  /** Longest time a look or an operator's change may take, in ms. @default 30_000 */
+  readonly deadlineMs?: number;
+  /** @default warnings and errors as lines on standard error */
+  readonly logger?: Logger;
+  /** The clock of the server's storage, for tests that hold both in one process. @default as the server tells it */
+  readonly clock?: Clock;
+}
+
+const KNOWN: readonly (keyof RemoteStorageOptions)[] = ["url", "token", "tls", "deadlineMs", "logger", "clock"];
+const DEADLINE_MS = 30_000;
+/** For everything that spawners and workers do all the time. */
+const PROMPT_MS = 10_000;
+/** Longest time between two looks whether the server is still there. */
+const HEARTBEAT_MS = 5_000;
+
+/**
+ * A storage that a job server offers. What is acknowledged is as durable as the server's storage makes it; the
+ * connection is made again by itself, and calls that were cut off are made again where that has no second effect.
+ */
+export class RemoteStorage implements Storage {
+  readonly label: string;
+  readonly clock: Clock;
+  readonly #connection: Connection;
+  readonly #deadlineMs: number;
+  readonly #promptMs: number;
+  /** Begins the batch ids of this client, so that a repeated enqueue is known for one. */
+  readonly #batches = randomBytes(12).toString("base64url");
+  #batch = 0;
+  #opened: Promise<void> | undefined;
+  #isClosed = false;
+
+  /** @throws InvalidOptionError */
+  constructor(options: RemoteStorageOptions) {
+    for (const key of Object.keys(options ?? {})) {
+      if (!(KNOWN as readonly string[]).includes(key)) {
+        throw new InvalidOptionError("RemoteStorage option", key, `Known options: ${KNOWN.join(", ")}.`);
+      }
+    }
+    const { url, token, tls, deadlineMs = DEADLINE_MS, clock } = options;
+    if (typeof url !== "string") throw new InvalidOptionError("url", typeof url, "Use ws://host:port.");
+    if (token !== undefined && (typeof token !== "string" || !/^[\u0021-\u007e]{1,1000}$/.test(token))) {
+      throw new InvalidOptionError("token", "a value of another form", "Use the text that the server was started with.");
+    }
+    if (!Number.isFinite(deadlineMs) || deadlineMs < 1) {
+      throw new InvalidOptionError("deadlineMs", deadlineMs, "Use milliseconds, at least 1.");
+    }
+    this.#deadlineMs = deadlineMs;
+    this.#promptMs = Math.min(deadlineMs, PROMPT_MS);
+    const dial: Dial = dialWs(url, { token, tls });
+    this.label = dial.label;
+    const serverClock = new RemoteClock();
+    this.clock = clock ?? serverClock;
+    this.#connection = new Connection({
+      dial,
+      clock: serverClock,
+      logger: safeLogger(options.logger ?? lineLogger()),
+      client: clientName(),
+      heartbeatMs: HEARTBEAT_MS,
+    });
+  }
+
+  async open(): Promise<void> {
+    this.#checkOpen();
+    this.#opened ??= this.#connection.open(this.#deadlineMs).catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    await this.#opened;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#connection.close();
+  }
+
+  // ── In ─────────────────────────────────────────────────────────────────────
+
+  async enqueue(groups: readonly (readonly NewJob[])[], batchId?: string): Promise<GroupResult[]> {
+    this.#batch += 1;
+    // A name of its own is what lets a call be repeated after its answer was lost.
+    const id = batchId ?? `${this.#batches}-${this.#batch}`;
+    const parts = slices(groups, textOfGroup);
+    if (parts.length === 1) return this.#prompt("enqueue", [groups, id]);
+    const results: GroupResult[] = [];
+    for (const [index, part] of parts.entries()) {
+      results.push(...(await this.#prompt<GroupResult[]>("enqueue", [part, `${id}/${index}`])));
+    }
+    return results;
+  }
+
+  // ── Through ────────────────────────────────────────────────────────────────
+
+  claim(request: ClaimRequest): Promise<ClaimResult> {
+    return this.#prompt("claim", [request]);
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<SettleResult[]> {
+    const results: SettleResult[] = [];
+    for (const part of slices(settlements, textOfSettlement)) {
+      results.push(...(await this.#prompt<SettleResult[]>("settle", [part])));
+    }
+    return results;
+  }
+
+  async exchange(
+    settlements: readonly Settlement[],
+    request: ClaimRequest,
+  ): Promise<{ settled: SettleResult[]; claimed: ClaimResult }> {
+    const parts = slices(settlements, textOfSettlement);
+    const last = parts.pop() ?? [];
+    const before: SettleResult[] = [];
+    for (const part of parts) before.push(...(await this.#prompt<SettleResult[]>("settle", [part])));
+    const { settled, claimed } = await this.#prompt<{ settled: SettleResult[]; claimed: ClaimResult }>("exchange", [
+      last,
+      request,
+    ]);
+    return { settled: [...before, ...settled], claimed };
+  }
+
+  note(lease: Lease, note: Note): Promise<"saved" | "stale"> {
+    return this.#prompt("note", [lease, note]);
+  }
+
+  beat(beat: ProcessBeat): Promise<BeatResult> {
+    return this.#prompt("beat", [beat]);
+  }
+
+  watch(interest: Interest, wake: () => void): Unwatch {
+    this.#checkOpen();
+    return this.#connection.watch(interest, wake);
+  }
+
+  // ── Upkeep ─────────────────────────────────────────────────────────────────
+
+  promote(limit: number): Promise<{ promoted: number; nextAt?: number }> {
+    return this.#prompt("promote", [limit]);
+  }
+
+  rescue(request: RescueRequest): Promise<RescuedJob[]> {
+    return this.#prompt("rescue", [request]);
+  }
+
+  prune(limit: number): Promise<number> {
+    return this.#call("prune", [limit]);
+  }
+
+  // ── Look ───────────────────────────────────────────────────────────────────
+
+  get(ids: readonly JobId[]): Promise<(StoredJob | undefined)[]> {
+    return this.#call("get", [ids]);
+  }
+
+  list(query: ListQuery): Promise<{ jobs: StoredJob[]; next?: string }> {
+    return this.#call("list", [query]);
+  }
+
+  count(query: CountQuery): Promise<{ n: number; exact: boolean }> {
+    return this.#call("count", [query]);
+  }
+
+  attempts(id: JobId): Promise<AttemptEntry[]> {
+    return this.#call("attempts", [id]);
+  }
+
+  lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }> {
+    return this.#call("lanes", []);
+  }
+
+  processes(): Promise<ProcessInfo[]> {
+    return this.#call("processes", []);
+  }
+
+  // ── Steer ──────────────────────────────────────────────────────────────────
+
+  change(ids: readonly JobId[], change: Change): Promise<ChangeResult[]> {
+    return this.#call("change", [ids, change]);
+  }
+
+  define(definitions: readonly JobDefaults[]): Promise<void> {
+    return this.#call("define", [definitions]);
+  }
+
+  configure(target: LaneTarget, settings: LaneSettings): Promise<void> {
+    return this.#call("configure", [target, settings]);
+  }
+
+  // ── ────────────────────────────────────────────────────────────────────────
+
+  #prompt<T>(method: MethodName, args: readonly unknown[]): Promise<T> {
+    return this.#call(method, args, this.#promptMs);
+  }
+
+  async #call<T>(method: MethodName, args: readonly unknown[], deadlineMs: number = this.#deadlineMs): Promise<T> {
+    this.#checkOpen();
+    return (await this.#connection.call(method, args, deadlineMs)) as T;
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new StorageClosedError(`The storage "${this.label}"`);
+  }
+}
+
+function clientName(): string {
+  const { version } = createRequire(import.meta.url)("../../../package.json") as { version: string };
+  return `jobwright ${version}`;
+}
