@@ -679,7 +679,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     file: "src/storage/postgres/migration/first/settle.ts",
     find: "and (j.token is null or j.token = p_tokens[p_of[width_bucket(j.id, p_ids)]])",
     replace: "and (j.token is null or j.token is not null)",
-    tests: ["test/postgres/upkeep.test.ts"],
+    tests: ["test/storage.test.ts", "-t", "postgres fencing changes nothing by a settle"],
   },
   {
     name: "postgres-settle-is-never-stale",
@@ -708,14 +708,14 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     return v_answer;
   end if;
   delete from \${s}.batch where id = p_batch;`,
-    tests: ["test/storage.test.ts", "-t", "postgres enqueue answers a repeated batch as the first time"],
+    tests: ["test/storage.test.ts", "-t", "postgres enqueue answers a repeated batch"],
   },
   {
     name: "postgres-completes-outside-the-transaction",
     why: "a rollback of the user's transaction would leave the job completed",
     file: "src/storage/postgres/join.ts",
     find: "const [row] = await asQueryable(transaction).query(",
-    replace: "const [row] = await store.database.query(",
+    replace: "asQueryable(transaction);\n  const [row] = await store.database.query(",
     tests: ["test/postgres/transactions.test.ts", "-t", "a completion takes effect when it commits"],
   },
   {

@@ -61,9 +61,12 @@ const engines: Record<string, () => Promise<Storage>> = {
 };
 
 describe.each(Object.entries(engines))("%s", (label, create) => {
+  // Code is compiled once a process; most of what PostgreSQL does is the server's.
+  let isWarm = label === "postgres";
   it.each(KINDS)("claims 100 jobs as fast beside many that are %s", async (kind) => {
-    const warmsUp = label !== "postgres";
     await expectFlat(`${label}: claim(100) beside ${BACKLOG}`, async () => {
+      const warmsUp = !isWarm;
+      isWarm = true;
       return flat({ create, size: BACKLOG, rounds: ROUNDS, kinds: [kind], warmsUp });
     });
   });

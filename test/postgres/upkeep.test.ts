@@ -56,6 +56,24 @@ describe("days", () => {
     return ids;
   }
 
+  // Guards: counting a large day took minutes, in which no finished job of any day could be retried or removed.
+  test.each(["retry", "remove"] as const)(
+    "%s of a job goes on while other days are being dropped",
+    async (kind) => {
+      const at = await place(DATABASE_CLOCK);
+      const id = await at.stage.jobIn("dead");
+      const own = await partitionOf(at, id);
+      const others = (await partitions(at)).filter((name) => /_\d{8}$/.test(name) && !own.includes(name));
+      expect(others.length).toBeGreaterThan(3);
+      const { sql } = await at.client();
+      await sql("begin");
+      for (const name of others) await sql(`lock table $s.${name} in share row exclusive mode`);
+      expect(await at.stage.change(id, { kind })).toBe("changed");
+      await sql("rollback");
+      await expectWhole(at);
+    },
+  );
+
   test("jobs go by the day of their expiry, once a day's partition has had time to be heard of", async () => {
     const at = await place(DATABASE_CLOCK);
     const { stage, sql } = at;

@@ -81,7 +81,18 @@ export class Connection {
     if (this.#isOver) return;
     cancelStatement(this.client);
     this.#lender.silent();
+    this.#forget();
     this.destroy();
+  }
+
+  /** What the network has not delivered yet must not arrive after whoever sent it has gone on without it. */
+  #forget(): void {
+    const stream = this.client.connection?.stream;
+    try {
+      stream?.resetAndDestroy?.();
+    } catch {
+      // No plain TCP socket: then it goes as others do.
+    }
   }
 
   /** Throw it away at once. A polite goodbye could wait for ever. */

@@ -43,7 +43,7 @@ export interface PgClient {
   readonly port?: number;
   readonly processID?: number | null;
   readonly secretKey?: number | null;
-  readonly connection?: { readonly stream?: { destroy(): void } };
+  readonly connection?: { readonly stream?: { destroy(): void; resetAndDestroy?(): void } };
   query(query: PgQuery, callback: Callback<PgResult>): void;
   connect(callback: Callback<unknown>): void;
   end(callback: () => void): void;

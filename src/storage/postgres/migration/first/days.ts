@@ -104,6 +104,8 @@ begin
     select d.day from ${daysOf(s)} as d
     where d.day > v_today and not exists (select from ${s}.day as known where known.day = d.day)
     on conflict do nothing;
+  -- Somebody may have dropped or detached one by hand.
+  delete from ${s}.day where day not in (select d.day from ${daysOf(s)} as d);
   if (select count(*) from ${daysOf(s)} as d where d.day > v_today and d.day <= v_today + ${DAYS_AHEAD}) = ${DAYS_AHEAD} then
     return;
   end if;

@@ -1,5 +1,5 @@
 import { limits } from "../../../../job/limits.ts";
-import { quoteRelation } from "../../quoting.ts";
+import { quoteLiteral, quoteRelation } from "../../quoting.ts";
 import { AWAITED_KEEP_MS, bucketOf, nextEndNo } from "./finish.ts";
 import { plannedFunction } from "./planner.ts";
 
@@ -58,6 +58,9 @@ declare
   v_ended bigint[] := array (select c.id from unnest(v_all) as c where c.src < 5 and c.dst in (0, 5, 6, 7));
   v_returned bigint[] := array (select c.id from unnest(v_all) as c where c.src >= 5);
   v_kept bigint[] := '{}';
+  v_bucket date;
+  v_delete text;
+  v_deletes text[] := '{}';
   v_queues text[];
   v_names text[];
 begin
@@ -113,17 +116,22 @@ begin
   end if;
 
   if cardinality(v_returned) > 0 then
+    -- Only what they are in is deleted from, and by name: a day that is being dropped keeps up its own jobs alone.
+    for v_bucket in select distinct bucket from ${s}.finished where id = any (v_returned) loop
+      v_deletes := v_deletes || (
+        ${quoteLiteral(`delete from ${s}.finished where bucket = `)} || quote_literal(v_bucket) || ' and id = any ($1)');
+    end loop;
     -- Numbers of attempts are those of the first ones, and of the last ones counted from the end: an entry itself
     -- is not decoded, as it may hold what texts cannot.
-    with back as (
-      delete from ${s}.finished as f using unnest(v_all) as c
-      where c.id = any (v_returned) and f.id = c.id
-      returning f.id, f.created_at, f.policy, f.keep_ms, f.lane, f.policy_text, f.tags, f.given_id, f.payload,
+    with back as materialized (
+      select f.id, f.created_at, f.policy, f.keep_ms, f.lane, f.policy_text, f.tags, f.given_id, f.payload,
         f.attempts::json as attempts, f.checkpoint::json as checkpoint,
         case when c.sets_error then c.error else f.error end as error,
         case when c.sets_result then c.result else f.result end as result,
         c.dst, c.run_at, c.started_at, c.generation, c.attempt, c.failures, c.snoozes, c.releases, c.settled_generation,
         c.priority, c.marked, c.settled_by, c.cancel_asked
+      from ${s}.finished as f join unnest(v_all) as c on f.id = c.id
+      where c.id = any (v_returned) and f.id = any (v_returned)
     ), tried as (
       insert into ${s}.attempt (job, number, entry)
       select b.id,
@@ -149,6 +157,9 @@ begin
       coalesce((select sum((e.entry ->> 2)::integer) from json_array_elements(b.checkpoint) as e (entry)), 0),
       b.priority, b.marked, b.settled_by, b.policy_text, b.tags, b.given_id, b.cancel_asked, b.error, b.result, b.payload
     from back as b where b.dst <> 0;
+    foreach v_delete in array v_deletes loop
+      execute v_delete using v_returned;
+    end loop;
   end if;
 
   update ${s}.job as j set run_at = c.run_at, started_at = c.started_at, generation = c.generation, attempt = c.attempt,
