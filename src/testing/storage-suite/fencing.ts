@@ -68,6 +68,19 @@ const STALE: readonly (readonly [string, (stage: Stage, id: JobId) => Promise<Le
     },
   ],
   [
+    "a job that others rescued while another of the same claim still waits for it",
+    async (stage) => {
+      await stage.enqueueOne();
+      const claimed = await stage.claim({ room: 2 });
+      stage.livePast(LOST_AFTER_MS + 1);
+      await stage.register("p2");
+      const [rescued] = await stage.rescue("p2", 1);
+      const job = claimed.find(({ id }) => id === rescued?.id);
+      assert.ok(job !== undefined && claimed.length === 2);
+      return job;
+    },
+  ],
+  [
     "a job that others rescued and released",
     async (stage) => {
       const job = await stage.claimOne();
