@@ -57,11 +57,19 @@ export const PARTS: readonly Part[] = [
   },
   { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage"] },
   {
+    // What runs in a job's thread. No storage is within its reach: a thread is ended at any moment.
+    name: "thread",
+    files: ["worker/thread/"],
+    imports: ["base", "job"],
+    types: ["worker/context.ts"],
+    packages: ["jiti", "(not a literal)"],
+  },
+  {
     name: "worker",
     files: ["worker/"],
-    imports: ["base", "job", "storage", "upkeep"],
+    imports: ["base", "job", "storage", "upkeep", "thread"],
     types: ["jobs"],
-    packages: ["piscina", "jiti"],
+    packages: ["piscina"],
   },
   {
     name: "jobs",

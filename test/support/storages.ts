@@ -7,6 +7,7 @@ import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
 import { MemoryStorage } from "../../src/storage/memory/index.ts";
 import { PostgresStorage } from "../../src/storage/postgres/index.ts";
 import type { Storage } from "../../src/storage/storage.ts";
+import { throughServers } from "./through-server.ts";
 import { giveBackSchemas, takeSchema } from "./postgres/schemas.ts";
 import { postgres } from "./postgres/server.ts";
 
@@ -31,8 +32,8 @@ function freshFolder(): string {
   return path;
 }
 
-/** Every storage there is: behaviour tests run over all of them. */
-export const storages: readonly StorageKind[] = [
+/** Every engine there is. */
+export const engines: readonly StorageKind[] = [
   {
     label: "memory",
     lostAfter: "400ms",
@@ -62,3 +63,10 @@ export const storages: readonly StorageKind[] = [
     cleanup: giveBackSchemas,
   },
 ];
+
+/**
+ * Every storage there is: behaviour tests run over all of them. With `JOBWRIGHT_THROUGH=ws` the same tests reach
+ * each of them through a job server.
+ */
+export const storages: readonly StorageKind[] =
+  process.env["JOBWRIGHT_THROUGH"] === "ws" ? throughServers(engines) : engines;
