@@ -13,6 +13,7 @@ import type { MakeStorage } from "./model/pair.ts";
 import { modelRun } from "./model/run.ts";
 import { giveBackSchemas, takeSchema } from "./support/postgres/schemas.ts";
 import { size } from "./support/size.ts";
+import { throughServer } from "./support/through-server.ts";
 
 const memory: MakeStorage = ({ clock, liveness }) => new MemoryStorage({ clock, liveness });
 
@@ -35,3 +36,8 @@ const postgres: MakeStorage = async (time, folder) => {
 };
 modelRun("postgres", postgres, { sequences: size(15, 300), commands: 60, reopen: true });
 concurrentRun("postgres", postgres, { runs: size(5, 100) });
+
+// The same through a job server: what crosses the wire comes out equal, whatever the sequence.
+const ws: MakeStorage = ({ clock, liveness }) => throughServer(new MemoryStorage({ clock, liveness }));
+modelRun("ws over memory", ws, { sequences: size(10, 200), commands: 60, reopen: false });
+concurrentRun("ws over memory", ws, { runs: size(5, 100) });

@@ -4,7 +4,7 @@ import type { Storage } from "../../src/storage/storage.ts";
 import type { StorageKind } from "./storages.ts";
 
 /** A storage that is reached through a job server of this process, which ends with it. */
-async function throughServer(behind: Storage): Promise<Storage> {
+export async function throughServer(behind: Storage): Promise<Storage> {
   const server = new JobServer({ storage: behind, port: 0 });
   await server.start();
   const storage = new RemoteStorage({ url: server.url, clock: behind.clock });
