@@ -39,8 +39,8 @@ export function setDefaultClock(clock: Clock): void {
 /**
  * Open a storage and answer the `Jobs` on it.
  *
- * @param target `memory:`, `lmdb:./folder`, `postgres://…` (with `?schema=name` for another schema), `ws://` or `wss://:token@host:port`
- * of a job server, or a storage you made
+ * @param target `memory:`, `lmdb:./folder`, `postgres://…` (with `?schema=name` for another schema), `ws://`, `wss://:token@host:port`
+ * or `zmq://host:port` of a job server, or a storage you made
  * @throws InvalidOptionError for an unknown scheme or bad options, and what the storage's `open` throws
  *
  * @example
@@ -155,9 +155,14 @@ export async function storageFor(
       });
     }
     case "ws":
-    case "wss": {
+    case "wss":
+    case "zmq": {
       if (clock !== systemClock) {
-        throw new InvalidOptionError("clock", clock, "The time of a job server is its own: give the clock to its storage.");
+        throw new InvalidOptionError(
+          "clock",
+          clock,
+          "The time of a job server is its own: give the clock to its storage.",
+        );
       }
       const { RemoteStorage } = await import("./storage/remote/index.ts");
       return new RemoteStorage({ url, logger });
@@ -166,7 +171,7 @@ export async function storageFor(
       throw new InvalidOptionError(
         "connect",
         withoutSecrets(url),
-        'Use "memory:", "lmdb:./folder", "postgres://user:password@host:5432/database" or "ws://host:port".',
+        'Use "memory:", "lmdb:./folder", "postgres://user:password@host:5432/database", "ws://host:port" or "zmq://host:port".',
       );
   }
 }
@@ -202,5 +207,6 @@ async function needs<T>(what: string, load: () => Promise<T>): Promise<T> {
 /** Whatever stands behind the scheme may hold a password. */
 function withoutSecrets(url: string): string {
   const scheme = /^[a-z+.-]{1,20}:/i.exec(url)?.[0];
-  return scheme === undefined ? url : `${scheme}…`;
+  if (scheme !== undefined) return `${scheme}…`;
+  return url.includes("@") ? "…" : url;
 }

@@ -174,6 +174,14 @@ export class RolledBackError extends JobwrightError {
   }
 }
 
+/** The thread that ran the job ended before the handler did: it exited, threw outside of it, or was out of memory. */
+export class ThreadDiedError extends JobwrightError {
+  readonly code = "JOBWRIGHT_THREAD_DIED";
+  constructor(jobId: number | string, how: string, cause?: unknown) {
+    super(`The thread that ran job ${jobId} ended before its handler did: ${how}`, cause === undefined ? {} : { cause });
+  }
+}
+
 // ── How waiting for a job can end ────────────────────────────────────────────
 
 /** The job whose result was awaited is dead. */

@@ -43,7 +43,11 @@ export class Access {
       }
       // oxlint-disable-next-line no-control-regex -- a header carries no others
       if (!/^[\u0021-\u007e]+$/.test(token)) {
-        throw new InvalidOptionError(`tokens[${index}]`, "a text", "Use letters, digits and signs, without spaces.");
+        throw new InvalidOptionError(
+          `tokens[${index}]`,
+          "a text",
+          "Use letters, digits and signs, without spaces.",
+        );
       }
       if (!Array.isArray(scopes) || scopes.length === 0 || !scopes.every((scope) => SCOPES.includes(scope))) {
         throw new InvalidOptionError(`tokens[${index}].scopes`, scopes, `Use some of ${SCOPES.join(", ")}.`);
@@ -61,7 +65,9 @@ export class Access {
       // All are compared, however early one fits: the time says nothing about them.
       for (const known of this.#tokens) if (timingSafeEqual(known.digest, digest)) scopes ??= known.scopes;
       if (scopes !== undefined) return scopes;
-      throw new AccessDeniedError("The job server does not know this token. Check that it is the one it was started with.");
+      throw new AccessDeniedError(
+        "The job server does not know this token. Check that it is the one it was started with.",
+      );
     }
     if (proven || this.isOpen) return ALL;
     throw new AccessDeniedError(

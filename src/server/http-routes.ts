@@ -5,6 +5,7 @@ import type { Storage } from "../storage/storage.ts";
 import type { Access } from "./access.ts";
 import type { Counters } from "./counters.ts";
 import { metricsText } from "./metrics.ts";
+import { credentialsOf } from "./ws-listener.ts";
 
 export interface RoutesDeps {
   readonly storage: Storage;
@@ -41,11 +42,10 @@ export async function answerHttp(
   if (!deps.isOwnHost(request.headers.host ?? "")) return text(request, response, 421, "another host\n");
   if (path === "/metrics") {
     try {
-      const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-      if (!allows(deps.access.scopesOf({ token }), "read")) throw new AccessDeniedError("no scope");
+      if (!allows(deps.access.scopesOf(credentialsOf(request)), "read")) throw new AccessDeniedError("no scope");
     } catch {
       response.setHeader("WWW-Authenticate", "Bearer");
-      return text(request, response, 401, "a token with the scope \"read\" is wanted\n");
+      return text(request, response, 401, 'a token with the scope "read" is wanted\n');
     }
     response.setHeader("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
     return text(request, response, 200, await metricsText(deps.storage, deps.counters));

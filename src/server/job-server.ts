@@ -12,7 +12,10 @@ import { Access, type AccessToken, type Credentials } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { answerHttp } from "./http-routes.ts";
 import { Session, type SessionDeps } from "./session.ts";
+import { isLoopback } from "./loopback.ts";
 import { listenWs } from "./ws-listener.ts";
+import { listenZmq, type ZmqListener } from "./zmq-listener.ts";
+import { checkZmq, type ZmqOptions, type ZmqPlan } from "./zmq-options.ts";
 
 /** How a job server is made. */
 export interface JobServerOptions {
@@ -32,7 +35,9 @@ export interface JobServerOptions {
     readonly cert: string | Buffer;
     readonly ca?: string | Buffer;
   };
-  /** @default 2_000 */
+  /** Take connections by ZeroMQ too; `{}` is "tcp://127.0.0.1:7421". Needs the package `zeromq`. @default none */
+  readonly zmq?: ZmqOptions;
+  /** By WebSocket, and as many again by ZeroMQ. @default 2_000 */
   readonly maxConnections?: number;
   /** Calls a second of one connection; who makes more is read more slowly. @default 20_000 */
   readonly callsPerSecond?: number;
@@ -51,6 +56,7 @@ const KNOWN: readonly (keyof JobServerOptions)[] = [
   "hosts",
   "tokens",
   "tls",
+  "zmq",
   "maxConnections",
   "callsPerSecond",
   "heartbeat",
@@ -65,7 +71,8 @@ const TICK_MS_MAX = 100;
 const STOP_MS = 10_000;
 
 /**
- * A storage for others: spawners and workers reach it by WebSocket, people and monitors by HTTP, on one port.
+ * A storage for others: spawners and workers reach it by WebSocket, people and monitors by HTTP, on one port; and by
+ * ZeroMQ on another, where wanted.
  *
  * @example
  * await using server = new JobServer({ storage: new LmdbStorage({ path: "./jobs" }) });
@@ -79,9 +86,11 @@ export class JobServer implements Service {
   readonly #logger: Logger;
   readonly #host: string;
   readonly #heartbeatMs: number;
+  readonly #zmqPlan: ZmqPlan | undefined;
   readonly #sessions = new Set<Session>();
   #http: Server | undefined;
   #websockets: { close(): void } | undefined;
+  #zmq: ZmqListener | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
@@ -93,9 +102,21 @@ export class JobServer implements Service {
         throw new InvalidOptionError("JobServer option", key, `Known options: ${KNOWN.join(", ")}.`);
       }
     }
-    const { storage, port = 7420, host = "127.0.0.1", tokens = [], tls, maxConnections, callsPerSecond } = options;
+    const {
+      storage,
+      port = 7420,
+      host = "127.0.0.1",
+      tokens = [],
+      tls,
+      maxConnections,
+      callsPerSecond,
+    } = options;
     if (typeof storage?.exchange !== "function") {
-      throw new InvalidOptionError("storage", storage, "Hand in a storage, for example new LmdbStorage({ path }).");
+      throw new InvalidOptionError(
+        "storage",
+        storage,
+        "Hand in a storage, for example new LmdbStorage({ path }).",
+      );
     }
     checkInteger("port", port, 0, 65_535);
     checkInteger("maxConnections", maxConnections ?? 1, 1, 1_000_000);
@@ -103,7 +124,8 @@ export class JobServer implements Service {
     if (typeof host !== "string" || host === "") {
       throw new InvalidOptionError("host", host, 'Use an address like "127.0.0.1" or "0.0.0.0".');
     }
-    if (!Array.isArray(tokens)) throw new InvalidOptionError("tokens", typeof tokens, "Use a list of tokens.");
+    if (!Array.isArray(tokens))
+      throw new InvalidOptionError("tokens", typeof tokens, "Use a list of tokens.");
     this.#heartbeatMs = toMs(options.heartbeat ?? "5s", "heartbeat", { min: 20, max: 3_600_000 });
     this.#access = new Access(tokens, tls?.ca !== undefined);
     if (this.#access.isOpen && !isLoopback(host)) {
@@ -114,6 +136,7 @@ export class JobServer implements Service {
           'client certificates, or listen on "127.0.0.1".',
       );
     }
+    this.#zmqPlan = options.zmq === undefined ? undefined : checkZmq(options.zmq, tokens.length > 0);
     this.#host = host;
     this.#options = options;
     this.#logger = safeLogger(options.logger ?? lineLogger());
@@ -122,7 +145,8 @@ export class JobServer implements Service {
   /** The port it listens on, once it has started. @throws StateError before */
   get port(): number {
     const address = this.#http?.address() as AddressInfo | null | undefined;
-    if (address === null || address === undefined) throw new StateError("The job server does not listen. Call start().");
+    if (address === null || address === undefined)
+      throw new StateError("The job server does not listen. Call start().");
     return address.port;
   }
 
@@ -133,10 +157,21 @@ export class JobServer implements Service {
     return `${this.#options.tls === undefined ? "ws" : "wss"}://${host}:${this.port}`;
   }
 
+  /** The same by ZeroMQ, with the server's public key. @throws StateError before it has started, or without `zmq` */
+  get zmqUrl(): string {
+    if (this.#zmq === undefined) {
+      throw new StateError(
+        "The job server does not listen by ZeroMQ. Give the option `zmq`, and call start().",
+      );
+    }
+    return this.#zmq.url;
+  }
+
   /**
    * Open the storage and listen.
    *
-   * @throws InvalidOptionError when the address cannot be had, and what the storage's `open` throws
+   * @throws InvalidOptionError when the address cannot be had, MissingDependencyError for `zmq` without its package,
+   * and what the storage's `open` throws
    */
   start(): Promise<void> {
     if (this.#stopped !== undefined) throw new StateError("The job server was stopped. Make a new one.");
@@ -150,6 +185,17 @@ export class JobServer implements Service {
   async #start(): Promise<void> {
     const { storage, port = 7420, tls, maxConnections = 2_000 } = this.#options;
     await storage.open();
+    const zmq =
+      this.#zmqPlan === undefined
+        ? undefined
+        : await listenZmq({
+            plan: this.#zmqPlan,
+            maxConnections,
+            heartbeatMs: this.#heartbeatMs,
+            logger: this.#logger,
+            accept: (channel, credentials, peer) => this.#accept(channel, credentials, peer),
+            refused: () => (this.#counters.refused += 1),
+          });
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
       answerHttp(request, response, {
         storage,
@@ -159,7 +205,9 @@ export class JobServer implements Service {
         isStopping: () => this.#stopped !== undefined,
         fallback: this.#options.fallback,
       }).catch((error: unknown) => {
-        this.#logger.error(`the job server failed to answer ${request.method} ${request.url}: ${String(error)}`);
+        this.#logger.error(
+          `the job server failed to answer ${request.method} ${request.url}: ${String(error)}`,
+        );
         response.destroy();
       });
     };
@@ -176,11 +224,14 @@ export class JobServer implements Service {
         http.off("error", reject);
         resolve();
       });
-    }).catch((error: unknown) => {
+    }).catch(async (error: unknown) => {
+      for (const session of [...this.#sessions]) session.destroy();
+      await zmq?.close();
       throw addressError(error, this.#host, port);
     });
     http.on("error", (error) => this.#logger.error(`the job server's socket failed: ${error.message}`));
     this.#http = http;
+    this.#zmq = zmq;
     this.#websockets = listenWs(http, {
       access: this.#access,
       maxConnections,
@@ -217,12 +268,13 @@ export class JobServer implements Service {
     });
     await Promise.race([Promise.all([...this.#sessions].map((session) => session.stop())), late]);
     this.#websockets?.close();
+    const allClosed = Promise.all([closed, this.#zmq?.close()]);
     // Their close frames are on the way; who does not answer them is cut off.
-    await Promise.race([closed, late, pause(CLOSE_MS)]);
+    await Promise.race([allClosed, late, pause(CLOSE_MS)]);
     clearTimeout(timer);
     for (const session of [...this.#sessions]) session.destroy();
     http.closeAllConnections();
-    await closed;
+    await allClosed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -258,7 +310,10 @@ export class JobServer implements Service {
   /** A page of a stranger can make a browser send anything here, but not under another name than its own. */
   #isOwnHost(header: string): boolean {
     const { hosts } = this.#options;
-    const host = header.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1").toLowerCase();
+    const host = header
+      .replace(/:\d+$/, "")
+      .replace(/^\[(.*)\]$/, "$1")
+      .toLowerCase();
     if (hosts?.some((name) => name.toLowerCase() === host)) return true;
     // Elsewhere a token is asked for, which no page knows.
     return isLoopback(this.#host) ? isLoopback(host) : hosts === undefined || host === this.#host;
@@ -272,10 +327,6 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms).unref();
   });
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 function checkInteger(option: string, value: unknown, min: number, max: number): void {
@@ -293,7 +344,5 @@ function addressError(error: unknown, host: string, port: number): Error {
     ENOTFOUND: "There is no such host.",
   };
   const found = code === undefined ? undefined : remedy[code];
-  return found === undefined
-    ? (error as Error)
-    : new InvalidOptionError("address", `${host}:${port}`, found);
+  return found === undefined ? (error as Error) : new InvalidOptionError("address", `${host}:${port}`, found);
 }

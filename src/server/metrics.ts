@@ -9,8 +9,12 @@ const LANES = 500;
 export async function metricsText(storage: Storage, counters: Counters): Promise<string> {
   const page = new Page();
   page.add("jobwright_server_connections", "gauge", "Clients connected now.", [[{}, counters.connections]]);
-  page.add("jobwright_server_accepted_total", "counter", "Clients that were let in.", [[{}, counters.accepted]]);
-  page.add("jobwright_server_refused_total", "counter", "Clients that were refused.", [[{}, counters.refused]]);
+  page.add("jobwright_server_accepted_total", "counter", "Clients that were let in.", [
+    [{}, counters.accepted],
+  ]);
+  page.add("jobwright_server_refused_total", "counter", "Clients that were refused.", [
+    [{}, counters.refused],
+  ]);
   page.add("jobwright_server_malformed_total", "counter", "Connections ended for what they sent.", [
     [{}, counters.malformed],
   ]);
@@ -79,7 +83,12 @@ type Labels = Readonly<Record<string, string>>;
 class Page {
   readonly #lines: string[] = [];
 
-  add(name: string, type: "gauge" | "counter", help: string, values: readonly (readonly [Labels, number])[]): void {
+  add(
+    name: string,
+    type: "gauge" | "counter",
+    help: string,
+    values: readonly (readonly [Labels, number])[],
+  ): void {
     if (values.length === 0) return;
     this.#lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const [labels, value] of values) {

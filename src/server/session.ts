@@ -3,7 +3,7 @@ import { AccessDeniedError, ProtocolError, StorageUnavailableError } from "../er
 import type { Logger } from "../logger.ts";
 import type { Interest, Storage, Unwatch } from "../storage/storage.ts";
 import type { Channel } from "../wire/channel.ts";
-import { failureOf } from "../wire/failure.ts";
+import { type Failure, failure, failureOf } from "../wire/failure.ts";
 import { unpackFrame } from "../wire/frame.ts";
 import { wireLimits } from "../wire/limits.ts";
 import {
@@ -43,19 +43,39 @@ const SLOW_BEATS = 6;
 /** Time to say hello, and silence after which a client is gone, in heartbeats. */
 const SILENT_BEATS = 3;
 
+/** Calls whose answers may be large ... */
+const LARGE: ReadonlySet<MethodName> = new Set<MethodName>([
+  "claim",
+  "exchange",
+  "rescue",
+  "get",
+  "list",
+  "attempts",
+  "lanes",
+  "processes",
+]);
+/** ... of which one connection has so many under way, and none is begun while it is slow to read. */
+const LARGE_AT_ONCE = 4;
+
 /** One connection of a client, from its hello to its end. Garbage ends it, and nothing else. */
 export class Session {
   readonly #channel: Channel;
   readonly #credentials: Credentials;
   readonly #deps: SessionDeps;
   readonly #outbox: Outbox;
-  readonly #watches = new Map<number, Unwatch>();
+  readonly #watches = new Map<number, { readonly end: Unwatch; readonly size: number }>();
+  /** What all of them wait for. */
+  #watched = 0;
   #scopes: readonly Scope[] | undefined;
   #calls = 0;
+  /** Large ones under way, and those that wait for their turn. */
+  #large = 0;
+  readonly #waiting: (() => void)[] = [];
+  #tickedAt = monotonicMs();
   #isOver = false;
   #isStopping = false;
   #heardAt = monotonicMs();
-  /** Calls that may be made now; refilled by the second. */
+  /** Messages that may come now; refilled by the second. A ping costs its answer like any call. */
   #allowance: number;
   #allowanceAt = monotonicMs();
   #isPaused = false;
@@ -83,6 +103,9 @@ export class Session {
   /** Looks after time: silence, slow readers, and those who were made to wait. Called a few times a heartbeat. */
   tick(now: number): void {
     const { heartbeatMs, counters, logger } = this.#deps;
+    // What came while this process was held up has not been read yet.
+    if (now - this.#tickedAt > heartbeatMs) this.#heardAt = now;
+    this.#tickedAt = now;
     if (now - this.#heardAt > SILENT_BEATS * heartbeatMs && !this.#isPaused) {
       return this.#end(`${this.peer} was silent for ${SILENT_BEATS * heartbeatMs} ms`);
     }
@@ -96,6 +119,7 @@ export class Session {
     }
     this.#refill(now);
     this.#steer();
+    this.#admit();
   }
 
   /** Tell the client to look for another server, and end once its calls are answered. */
@@ -125,11 +149,13 @@ export class Session {
       }
       for (const message of unpackFrame(bytes)) {
         if (this.#isOver) return;
+        this.#allowance -= 1;
         this.#take(readToServer(message));
       }
     } catch (error) {
       counters.malformed += 1;
-      if (!(error instanceof MalformedError)) this.#deps.logger.error(`the job server failed: ${String(error)}`);
+      if (!(error instanceof MalformedError))
+        this.#deps.logger.error(`the job server failed: ${String(error)}`);
       this.#end(error instanceof MalformedError ? error.message : "internal error");
     }
     this.#steer();
@@ -184,21 +210,23 @@ export class Session {
       if (this.#isStopping) this.#post(["bye", "The job server is stopping."]);
     } catch (error) {
       counters.refused += 1;
-      this.#post(["refused", failureOf(error)]);
+      this.#post(["refused", packedFailure(error)]);
       this.#close("refused");
     }
   }
 
   async #call(id: number, name: string, packed: readonly unknown[]): Promise<void> {
     const { storage, counters, logger } = this.#deps;
-    this.#allowance -= 1;
     this.#calls += 1;
     const began = monotonicMs();
     let answer: ToClient;
     let failed = false;
+    let isLarge = false;
     try {
       const method = this.#permitted(name);
       const args = readArgs(method, packed);
+      isLarge = LARGE.has(method);
+      if (isLarge) await this.#turn();
       const call = storage[method] as ((...args: unknown[]) => Promise<unknown>) | undefined;
       // Not every engine has every method; for those it lacks there is nothing to do.
       const result = call === undefined ? undefined : await call.apply(storage, args);
@@ -206,13 +234,48 @@ export class Session {
     } catch (error) {
       failed = true;
       const told = failureOf(error);
-      if (told.code === undefined) logger.error(`the job server failed in ${name}: ${told.name}: ${told.message}`);
-      answer = ["failure", id, told];
+      if (told.code === undefined)
+        logger.error(`the job server failed in ${name}: ${told.name}: ${told.message}`);
+      answer = ["failure", id, failure.out(told) as Failure];
     }
     this.#calls -= 1;
     if (isMethod(name)) counters.called(name, monotonicMs() - began, failed);
-    this.#post(answer);
+    this.#answer(id, answer);
     if (this.#calls === 0) this.#idle?.();
+    if (!isLarge) return;
+    this.#large -= 1;
+    // After the answer has been handed to the channel, which counts it.
+    queueMicrotask(() => this.#admit());
+  }
+
+  #answer(id: number, answer: ToClient): void {
+    try {
+      this.#post(answer);
+    } catch (error) {
+      // More than can be packed at all.
+      this.#deps.logger.error(`the job server cannot send an answer: ${String(error)}`);
+      this.#post(["failure", id, packedFailure(error)]);
+    }
+  }
+
+  /** Wait until another large answer may be made: they are many times the size of their questions. */
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#admit();
+    });
+  }
+
+  #admit(): void {
+    while (
+      this.#waiting.length > 0 &&
+      !this.#isOver &&
+      this.#large < LARGE_AT_ONCE &&
+      this.#channel.queuedBytes <= SLOW_BYTES
+    ) {
+      this.#large += 1;
+      this.#waiting.shift()?.();
+    }
   }
 
   #permitted(name: string): MethodName {
@@ -227,12 +290,19 @@ export class Session {
 
   #watch(id: number, packed: unknown): void {
     const { storage } = this.#deps;
-    if (!allows(this.#scopes as readonly Scope[], "read")) return this.#post(["failure", id, failureOf(denied("watch", "read"))]);
+    if (!allows(this.#scopes as readonly Scope[], "read"))
+      return this.#post(["failure", id, packedFailure(denied("watch", "read"))]);
     if (this.#watches.has(id)) throw new MalformedError("has a number that is taken.", ["watch"]);
     if (this.#watches.size >= wireLimits.watches) {
       throw new MalformedError(`is one more than ${wireLimits.watches}.`, ["watch"]);
     }
     const interest: Interest = interestShape.in(packed);
+    const size = sizeOf(interest);
+    if (this.#watched + size > wireLimits.watched) {
+      throw new MalformedError(`waits for more than ${wireLimits.watched} lanes and jobs with the others.`, [
+        "watch",
+      ]);
+    }
     let isTold = false;
     const wake = (): void => {
       // Once a turn is enough for a hint.
@@ -242,15 +312,19 @@ export class Session {
       this.#post(["wake", id]);
     };
     try {
-      this.#watches.set(id, storage.watch(interest, wake));
+      this.#watches.set(id, { end: storage.watch(interest, wake), size });
+      this.#watched += size;
     } catch {
       // A hint: whoever polls finds out what is wrong.
     }
   }
 
   #unwatch(id: number): void {
-    this.#watches.get(id)?.();
+    const watch = this.#watches.get(id);
+    if (watch === undefined) return;
     this.#watches.delete(id);
+    this.#watched -= watch.size;
+    watch.end();
   }
 
   #post(message: ToClient): void {
@@ -292,11 +366,22 @@ export class Session {
   #over(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const unwatch of this.#watches.values()) unwatch();
+    for (const { end } of this.#watches.values()) end();
     this.#watches.clear();
+    this.#waiting.length = 0;
     this.#idle?.();
     this.#deps.ended(this);
   }
+}
+
+function sizeOf({ available = [], finished = [] }: Interest): number {
+  let size = 1 + finished.length;
+  for (const { names = [] } of available) size += 1 + names.length;
+  return size;
+}
+
+function packedFailure(error: unknown): Failure {
+  return failure.out(failureOf(error)) as Failure;
 }
 
 function denied(what: string, scope: Scope): AccessDeniedError {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 import { AccessDeniedError } from "../errors.ts";
 import type { Channel } from "../wire/channel.ts";
 import { wireLimits } from "../wire/limits.ts";
@@ -28,10 +28,11 @@ export function listenWs(http: Server, options: WsListenerOptions): { close(): v
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
   let open = 0;
+  let isClosed = false;
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     // A peer that goes away while it is answered is none of our business.
     socket.on("error", () => undefined);
-    const refusal = refusalOf(request, options, open);
+    const refusal = isClosed ? STOPPING : refusalOf(request, options, open);
     if (refusal !== undefined) {
       options.refused(refusal.why);
       return refuse(socket, refusal);
@@ -40,13 +41,15 @@ export function listenWs(http: Server, options: WsListenerOptions): { close(): v
       open += 1;
       webSocket.once("close", () => (open -= 1));
       const { remoteAddress, remotePort } = request.socket;
+      guardHello(webSocket, socket);
       options.accept(socketChannel(webSocket), credentialsOf(request), `${remoteAddress}:${remotePort}`);
     });
   };
   http.on("upgrade", upgrade);
   return {
+    // Whoever knocked just before is told to come again, not that there is no such thing here.
     close: () => {
-      http.off("upgrade", upgrade);
+      isClosed = true;
       sockets.close();
     },
   };
@@ -55,6 +58,30 @@ export function listenWs(http: Server, options: WsListenerOptions): { close(): v
 interface Refusal {
   readonly status: string;
   readonly why: string;
+}
+
+const STOPPING: Refusal = { status: "503 Service Unavailable", why: "The job server is stopping." };
+
+/** Bytes that a first frame takes with what WebSocket puts around it. */
+const HELLO_BYTES = wireLimits.helloBytes + 14;
+/** Time for the close to be read. */
+const CLOSE_MS = 1_000;
+
+/** Before a hello, no more is kept of anybody than a hello: `maxPayload` is for those who were let in. */
+function guardHello(webSocket: WebSocket, socket: Duplex): void {
+  let bytes = 0;
+  let isGreeted = false;
+  const count = (part: Buffer): void => {
+    bytes += part.length;
+    if (!isGreeted && bytes <= HELLO_BYTES) return;
+    socket.off("data", count);
+    if (isGreeted) return;
+    webSocket.pause();
+    webSocket.close(1_009, `The first frame is larger than ${wireLimits.helloBytes} bytes.`);
+    setTimeout(() => webSocket.terminate(), CLOSE_MS).unref();
+  };
+  webSocket.once("message", () => (isGreeted = true));
+  socket.on("data", count);
 }
 
 function refusalOf(request: IncomingMessage, options: WsListenerOptions, open: number): Refusal | undefined {
@@ -74,9 +101,8 @@ function refusalOf(request: IncomingMessage, options: WsListenerOptions, open: n
     return { status: "400 Bad Request", why: `Ask for the subprotocol "${SUBPROTOCOL}".` };
   }
   try {
-    // Whoever brings no token may still bring one with its hello.
-    const credentials = credentialsOf(request);
-    if (credentials.token !== undefined) access.scopesOf(credentials);
+    // Before the first frame: nobody unknown may make the server hold one.
+    access.scopesOf(credentialsOf(request));
   } catch (error) {
     if (error instanceof AccessDeniedError) return { status: "401 Unauthorized", why: error.message };
     throw error;
@@ -84,7 +110,8 @@ function refusalOf(request: IncomingMessage, options: WsListenerOptions, open: n
   return undefined;
 }
 
-function credentialsOf(request: IncomingMessage): Credentials {
+/** What a request shows of who makes it. */
+export function credentialsOf(request: IncomingMessage): Credentials {
   const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
   return { token, proven: (request.socket as Partial<TLSSocket>).authorized === true };
 }

@@ -38,7 +38,10 @@ export function failureOf(error: unknown): Failure {
   const details: Record<string, unknown> = {};
   for (const key of Object.getOwnPropertyNames(error)) {
     const value = (error as unknown as Record<string, unknown>)[key];
-    if (!OWN.has(key) && (typeof value === "string" || typeof value === "number" || typeof value === "boolean")) {
+    if (
+      !OWN.has(key) &&
+      (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
+    ) {
       details[key] = value;
     }
   }

@@ -3,7 +3,12 @@ import { wireLimits } from "./limits.ts";
 import { MalformedError } from "./shape.ts";
 
 // Plain msgpack without extensions, so that any msgpack library reads it.
-const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: true, int64AsType: "number", mapsAsObjects: true });
+const packr = new Packr({
+  useRecords: false,
+  encodeUndefinedAsNil: true,
+  int64AsType: "number",
+  mapsAsObjects: true,
+});
 
 export function packMessage(message: readonly unknown[]): Buffer {
   return packr.pack(message);
@@ -25,7 +30,9 @@ export function unpackFrame(bytes: Uint8Array): readonly unknown[] {
   try {
     messages = packr.unpack(bytes);
   } catch (error) {
-    throw new MalformedError(`cannot be read: ${error instanceof Error ? error.message : String(error)}`, ["frame"]);
+    throw new MalformedError(`cannot be read: ${error instanceof Error ? error.message : String(error)}`, [
+      "frame",
+    ]);
   }
   if (!Array.isArray(messages)) throw new MalformedError("is not a list of messages.", ["frame"]);
   if (messages.length > wireLimits.messages) {
@@ -45,6 +52,7 @@ function checkFrame(bytes: Uint8Array): void {
   const left = new Uint32Array(wireLimits.depth + 1);
   let depth = 0;
   let at = 0;
+  let values = 1;
   left[0] = 1;
   for (;;) {
     while (left[depth] === 0) {
@@ -65,7 +73,8 @@ function checkFrame(bytes: Uint8Array): void {
     else if (token < 0xc0) at += token & 0x1f;
     else {
       const size = SIZES[token - 0xc0] as number;
-      if (size === 0) throw new MalformedError(`has a value of kind 0x${token.toString(16)}, an extension.`, ["frame"]);
+      if (size === 0)
+        throw new MalformedError(`has a value of kind 0x${token.toString(16)}, an extension.`, ["frame"]);
       if (size > 0) at += size;
       else {
         if (at - size > length) throw new MalformedError("ends too early.", ["frame"]);
@@ -79,7 +88,12 @@ function checkFrame(bytes: Uint8Array): void {
     if (inside > 0) {
       // Each value takes a byte at least.
       if (inside > length - at) throw new MalformedError("ends too early.", ["frame"]);
-      if (depth === wireLimits.depth) throw new MalformedError(`is more than ${depth} levels deep.`, ["frame"]);
+      values += inside;
+      if (values > wireLimits.values) {
+        throw new MalformedError(`has more than ${wireLimits.values} values.`, ["frame"]);
+      }
+      if (depth === wireLimits.depth)
+        throw new MalformedError(`is more than ${depth} levels deep.`, ["frame"]);
       depth += 1;
       left[depth] = inside;
     }

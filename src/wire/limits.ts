@@ -8,12 +8,18 @@ export const wireLimits = {
   helloBytes: 4_096,
   /** Messages in one frame. */
   messages: 10_000,
+  /** Values in one frame, keys among them: each costs its reader more than its byte. */
+  values: 4_000_000,
   /** Maps and lists in each other. */
   depth: 24,
   /** Calls of one connection that wait for their answer. */
   credits: 256,
   /** Watches of one connection. */
   watches: 10_000,
+  /** Jobs looked at by one `get`: each may be four megabytes. */
+  looked: 32,
+  /** What all watches of one connection wait for together: lanes and jobs. */
+  watched: 1_000_000,
   /** Jobs, leases or settlements in one call. */
   entries: 100_000,
   /** Queues of one claim or beat, and names of one queue. */

@@ -152,4 +152,3 @@ export function readArgs(method: MethodName, args: readonly unknown[]): unknown[
     }
   });
 }
-

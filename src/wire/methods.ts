@@ -4,6 +4,7 @@ import * as value from "./values.ts";
 
 /** What somebody may do. A method belongs to one of them. */
 export const SCOPES = ["enqueue", "read", "work", "admin"] as const;
+/** One of them; see docs/server.md. */
 export type Scope = (typeof SCOPES)[number];
 
 /** What is lost when the answer to a call is: nothing, or a call that was made twice. */
@@ -15,7 +16,11 @@ type Repetition =
 
 /** The methods of a storage that cross the wire as a call and its answer. */
 export type MethodName = Exclude<
-  keyof { [K in keyof Storage as NonNullable<Storage[K]> extends (...args: never[]) => Promise<unknown> ? K : never]: 1 },
+  keyof {
+    [
+      K in keyof Storage as NonNullable<Storage[K]> extends (...args: never[]) => Promise<unknown> ? K : never
+    ]: 1;
+  },
   "open" | "close"
 >;
 
@@ -69,7 +74,7 @@ export const METHODS: { readonly [M in MethodName]: Method<M> } = {
   promote: { scope: "work", repetition: "repeated", args: [value.limit], result: value.promoted },
   rescue: { scope: "work", repetition: "once", args: [value.rescueRequest], result: value.rescued },
   prune: { scope: "work", repetition: "repeated", args: [value.limit], result: value.pruned },
-  get: { scope: "read", repetition: "repeated", args: [value.ids], result: withGaps(value.jobs) },
+  get: { scope: "read", repetition: "repeated", args: [value.lookedIds], result: withGaps(value.jobs) },
   list: { scope: "read", repetition: "repeated", args: [value.listQuery], result: value.page },
   count: { scope: "read", repetition: "repeated", args: [value.countQuery], result: value.counted },
   attempts: {

@@ -51,7 +51,10 @@ export function text(max: number): Shape<string> {
 }
 
 /** A whole number. Larger than 2^53 is no number of ours. */
-export function integer(min: number = Number.MIN_SAFE_INTEGER, max: number = Number.MAX_SAFE_INTEGER): Shape<number> {
+export function integer(
+  min: number = Number.MIN_SAFE_INTEGER,
+  max: number = Number.MAX_SAFE_INTEGER,
+): Shape<number> {
   return {
     out: same,
     in: (value) => {
@@ -182,7 +185,9 @@ export function dictionary<T>(
 }
 
 /** The keys of `T` that may be absent. */
-type OptionalKey<T> = { [K in keyof T]-?: undefined extends T[K] ? K : object extends Pick<T, K> ? K : never }[keyof T];
+type OptionalKey<T> = {
+  [K in keyof T]-?: undefined extends T[K] ? K : object extends Pick<T, K> ? K : never;
+}[keyof T];
 type RequiredKey<T> = Exclude<keyof T, OptionalKey<T>>;
 
 /** Shapes of the fields of `T`, those that may be absent apart. */
@@ -207,7 +212,12 @@ export function record<T extends object>(fields: Fields<T>): Shape<T> {
       return packed;
     },
     in: (value) => {
-      if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+      if (
+        typeof value !== "object" ||
+        value === null ||
+        Array.isArray(value) ||
+        value instanceof Uint8Array
+      ) {
         throw new MalformedError("is not a map.");
       }
       const from = value as Record<string, unknown>;

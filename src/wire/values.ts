@@ -1,5 +1,4 @@
-import type { Backoff } from "../job/backoff.ts";
-import { type AttemptEntry, type JobError, JOB_STATES, type JobSpec, type Retention } from "../job/job.ts";
+import { type AttemptEntry, type JobError, JOB_STATES, type JobSpec } from "../job/job.ts";
 import type { Change, ChangeResult, Outcome } from "../job/lifecycle.ts";
 import { limits } from "../job/limits.ts";
 import type { Later } from "../job/outcome.ts";
@@ -32,6 +31,7 @@ import type {
   StoredJob,
 } from "../storage/storage.ts";
 import { wireLimits } from "./limits.ts";
+import { backoff, retention } from "./policy.ts";
 import {
   anyNumber,
   boolean,
@@ -69,20 +69,6 @@ const later: Shape<Later> = eitherField(
   record<{ readonly at: number }>({ needs: { at: number() }, may: {} }),
   record<{ readonly delayMs: number }>({ needs: { delayMs: number() }, may: {} }),
 );
-
-const backoff: Shape<Backoff> = variants<Backoff, "kind">("kind", {
-  exponential: record({
-    needs: { kind: literal("exponential"), firstMs: ms, factor: number(0), maxMs: ms, jitter: number(0) },
-    may: {},
-  }),
-  linear: record({ needs: { kind: literal("linear"), stepMs: ms, maxMs: ms, jitter: number(0) }, may: {} }),
-  fixed: record({ needs: { kind: literal("fixed"), delayMs: ms }, may: {} }),
-});
-
-const retention: Shape<Retention> = record({
-  needs: { completedMs: orNull(ms), cancelledMs: orNull(ms), deadMs: orNull(ms) },
-  may: {},
-});
 
 const spec: Fields<JobSpec> = {
   needs: {
@@ -254,7 +240,10 @@ export const beat: Shape<ProcessBeat> = record({
   needs: { ...beatFacts.needs, holds: leases, starts: leases },
   may: { ...beatFacts.may, first: boolean, leaving: boolean },
 });
-export const beatResult: Shape<BeatResult> = record({ needs: { known: boolean, lost: leases, asks }, may: {} });
+export const beatResult: Shape<BeatResult> = record({
+  needs: { known: boolean, lost: leases, asks },
+  may: {},
+});
 
 export const interest: Shape<Interest> = record({
   needs: {},
@@ -274,11 +263,17 @@ export const interest: Shape<Interest> = record({
 // ── Upkeep ───────────────────────────────────────────────────────────────────
 
 export const limit: Shape<number> = integer(0, wireLimits.entries);
-export const promoted: Shape<{ promoted: number; nextAt?: number }> = record<{ promoted: number; nextAt?: number }>({
+export const promoted: Shape<{ promoted: number; nextAt?: number }> = record<{
+  promoted: number;
+  nextAt?: number;
+}>({
   needs: { promoted: counter },
   may: { nextAt: instant },
 });
-export const rescueRequest: Shape<RescueRequest> = record({ needs: { processId: token, token, limit }, may: {} });
+export const rescueRequest: Shape<RescueRequest> = record({
+  needs: { processId: token, token, limit },
+  may: {},
+});
 export const rescued: ListShape<RescuedJob> = list(
   record<RescuedJob>({
     needs: { ...claimed.needs, lostProcessId: token, started: boolean, startedAt: instant },
@@ -319,17 +314,23 @@ const storedJob: Shape<StoredJob> = record({
   },
 });
 export const ids: ListShape<number> = list(anyNumber, wireLimits.entries);
+export const lookedIds: ListShape<number> = list(anyNumber, wireLimits.looked);
 export const jobs: ListShape<StoredJob | null> = list(orNull(storedJob), wireLimits.entries);
 export const listQuery: Shape<ListQuery> = record({
   needs: { state, limit: anyNumber },
   may: { queue: name, name, tag: name, after: token },
 });
-export const page: Shape<{ jobs: StoredJob[]; next?: string }> = record<{ jobs: StoredJob[]; next?: string }>({
-  needs: { jobs: list(storedJob, wireLimits.entries) },
-  may: { next: token },
-});
+export const page: Shape<{ jobs: StoredJob[]; next?: string }> = record<{ jobs: StoredJob[]; next?: string }>(
+  {
+    needs: { jobs: list(storedJob, wireLimits.entries) },
+    may: { next: token },
+  },
+);
 export const countQuery: Shape<CountQuery> = record({ needs: {}, may: { state, queue: name, name } });
-export const counted: Shape<{ n: number; exact: boolean }> = record({ needs: { n: counter, exact: boolean }, may: {} });
+export const counted: Shape<{ n: number; exact: boolean }> = record({
+  needs: { n: counter, exact: boolean },
+  may: {},
+});
 export const jobId: Shape<number> = anyNumber;
 export const attemptEntries: ListShape<AttemptEntry> = list(
   record<AttemptEntry>({

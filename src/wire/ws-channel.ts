@@ -22,7 +22,9 @@ export function socketChannel(socket: WebSocket): Channel {
   });
   socket.on("close", (code, reason) => {
     clearTimeout(timer);
-    events?.closed(trouble ?? (reason.length > 0 ? reason.toString() : `the connection was closed (${code})`));
+    events?.closed(
+      trouble ?? (reason.length > 0 ? reason.toString() : `the connection was closed (${code})`),
+    );
   });
   return {
     get queuedBytes() {

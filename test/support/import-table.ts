@@ -99,19 +99,19 @@ export const PARTS: readonly Part[] = [
     name: "supervisor",
     files: ["supervisor/"],
     imports: ["base", "job", "storage", "wire", "remote", "server", "worker", "jobs", "signals", "connect"],
-    packages: ["jiti"],
+    packages: ["jiti", "(not a literal)"],
   },
   {
     name: "cli",
     files: ["cli/"],
     imports: ["base", "job", "storage", "postgres", "worker", "jobs", "signals", "connect", "index"],
     lazily: ["server", "supervisor"],
-    packages: ["commander", "jiti"],
+    packages: ["commander", "jiti", "(not a literal)"],
   },
   {
     name: "index",
     files: ["index.ts"],
-    imports: ["base", "job", "storage", "upkeep", "worker", "jobs", "signals", "connect"],
+    imports: ["base", "job", "storage", "upkeep", "worker", "jobs", "signals", "connect", "supervisor"],
   },
   {
     name: "testing",

@@ -1,10 +1,5 @@
 import { monotonicMs } from "../../clock.ts";
-import {
-  AccessDeniedError,
-  ProtocolError,
-  StorageClosedError,
-  StorageUnavailableError,
-} from "../../errors.ts";
+import { ProtocolError, StorageClosedError, StorageUnavailableError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { Interest, Unwatch } from "../storage.ts";
 import type { Channel } from "../../wire/channel.ts";
@@ -15,8 +10,10 @@ import { METHODS, type MethodName } from "../../wire/methods.ts";
 import { Outbox } from "../../wire/outbox.ts";
 import type { Shape } from "../../wire/shape.ts";
 import { interest as interestShape } from "../../wire/values.ts";
+import { ChangeSignal } from "./change-signal.ts";
 import type { Dial } from "./dial.ts";
 import type { RemoteClock } from "./remote-clock.ts";
+import { isRefusal, troubleOf } from "./trouble.ts";
 
 export interface ConnectionOptions {
   readonly dial: Dial;
@@ -73,7 +70,9 @@ export class Connection {
   #trouble: Error | undefined;
   #failures = 0;
   #retry: { timer: NodeJS.Timeout; go: () => void } | undefined;
+  readonly #changes = new ChangeSignal();
   #closed = false;
+  #isWanted = false;
   #nextId = 1;
   #sessionEnds: (() => void) | undefined;
 
@@ -88,17 +87,24 @@ export class Connection {
   /** Connect, within a time. A refusal that will stand is told at once. */
   async open(deadlineMs: number): Promise<void> {
     const until = monotonicMs() + deadlineMs;
+    this.#isWanted = true;
+    this.#trouble = undefined;
     this.#run();
     while (this.#link === undefined) {
       if (this.#closed) throw new StorageClosedError(`The storage "${this.#options.dial.label}"`);
       const left = until - monotonicMs();
       if (isRefusal(this.#trouble) || left <= 0) {
+        // Who could not open has nothing to close: no connection is made behind his back when a server comes.
+        this.#isWanted = false;
+        this.#retry?.go();
         throw (
           this.#trouble ??
-          new StorageUnavailableError(`No job server answers at ${this.#options.dial.label}. Start one with \`jobwright serve\`.`)
+          new StorageUnavailableError(
+            `No job server answers at ${this.#options.dial.label}. Start one with \`jobwright serve\`.`,
+          )
         );
       }
-      await this.#change(left);
+      await this.#changes.next(left);
     }
   }
 
@@ -139,7 +145,7 @@ export class Connection {
     this.#waiting.length = 0;
     this.#retry?.go();
     this.#sessionEnds?.();
-    this.#tell();
+    this.#changes.tell();
   }
 
   // ── Calls ──────────────────────────────────────────────────────────────────
@@ -197,33 +203,39 @@ export class Connection {
     try {
       call.resolve((METHODS[call.method].result as Shape<unknown>).in(packed));
     } catch (error) {
-      call.reject(new ProtocolError(`The job server's answer to ${call.method} makes no sense: ${String(error)}`));
+      call.reject(
+        new ProtocolError(`The job server's answer to ${call.method} makes no sense: ${String(error)}`),
+      );
     }
   }
 
   // ── Connections ────────────────────────────────────────────────────────────
 
   #run(): void {
-    this.#connecting ??= this.#keepConnected();
+    if (this.#connecting === undefined) this.#connecting = this.#keepConnected();
   }
 
   async #keepConnected(): Promise<void> {
-    while (!this.#closed) {
+    while (!this.#closed && this.#isWanted) {
       try {
         const ended = await this.#session();
-        if (!this.#closed) this.#lost(new StorageUnavailableError(`The connection to ${this.#options.dial.label} ended: ${ended}.`));
+        if (!this.#closed)
+          this.#lost(
+            new StorageUnavailableError(`The connection to ${this.#options.dial.label} ended: ${ended}.`),
+          );
       } catch (error) {
-        this.#lost(error instanceof Error ? error : new Error(String(error)));
+        this.#lost(troubleOf(error, this.#options.dial.label));
       }
-      if (!this.#closed) await this.#pause();
+      if (!this.#closed && this.#isWanted) await this.#pause();
     }
+    this.#connecting = undefined;
   }
 
   /** One connection, from its beginning to its end. Answers why it ended. */
   async #session(): Promise<string> {
     const { dial, clock, client } = this.#options;
     const channel = await dial.connect(CONNECT_MS);
-    if (this.#closed) {
+    if (this.#closed || !this.#isWanted) {
       channel.close("closed");
       return "closed";
     }
@@ -231,6 +243,8 @@ export class Connection {
     let heardAt = monotonicMs();
     const pings = new Map<number, number>();
     let lastPing = 0;
+    let isWelcome = false;
+    let isOver = false;
     let beat: NodeJS.Timeout | undefined;
     try {
       return await new Promise<string>((resolve, reject) => {
@@ -268,12 +282,16 @@ export class Connection {
         };
         channel.listen({
           frame: (bytes) => {
+            // What comes after the end, while the close goes out, is for nobody: its calls are made elsewhere.
+            if (isOver) return;
             heardAt = monotonicMs();
             try {
               for (const packed of unpackFrame(bytes)) {
                 const message = readToClient(packed);
-                if (message[0] === "welcome") welcomed(message[1]);
-                else if (message[0] === "refused") reject(errorOf(message[1]));
+                if (message[0] === "welcome" && !isWelcome) {
+                  isWelcome = true;
+                  welcomed(message[1]);
+                } else if (message[0] === "refused") reject(errorOf(message[1]));
                 else if (message[0] === "bye") resolve(message[1]);
                 else if (message[0] === "pong") {
                   const asked = pings.get(message[1]);
@@ -296,6 +314,7 @@ export class Connection {
         ]);
       });
     } finally {
+      isOver = true;
       clearInterval(beat);
       this.#sessionEnds = undefined;
       if (this.#link?.channel === channel) this.#link = undefined;
@@ -313,7 +332,7 @@ export class Connection {
     this.#send();
     // What happened meanwhile was told to nobody.
     for (const { wake } of [...this.#watches.values()]) wake();
-    this.#tell();
+    this.#changes.tell();
   }
 
   #lost(error: Error): void {
@@ -335,11 +354,12 @@ export class Connection {
     this.#waiting.unshift(...repeated);
     this.#trouble = error;
     this.#failures += 1;
-    if (this.#failures === 1 && !this.#closed) logger.warn(`${dial.label}: ${error.message}; connecting again`);
+    if (this.#failures === 1 && !this.#closed)
+      logger.warn(`${dial.label}: ${error.message}; connecting again`);
     if (isRefusal(error)) {
       for (const call of this.#waiting.splice(0)) this.#fail(call, error);
     }
-    this.#tell();
+    this.#changes.tell();
   }
 
   /** Wait before the next attempt; a call that comes meanwhile does not shorten it, a close does. */
@@ -364,27 +384,4 @@ export class Connection {
     if (!isRefusal(this.#trouble) || this.#trouble === undefined) return;
     for (const call of this.#waiting.splice(0)) this.#fail(call, this.#trouble);
   }
-
-  // ── Whoever waits for a change ─────────────────────────────────────────────
-
-  #listeners: (() => void)[] = [];
-
-  #tell(): void {
-    for (const listener of this.#listeners.splice(0)) listener();
-  }
-
-  #change(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.#listeners.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
-}
-
-/** Whether trying again will not help by itself. */
-function isRefusal(error: Error | undefined): boolean {
-  return error instanceof AccessDeniedError || error instanceof ProtocolError;
 }

@@ -1,5 +1,10 @@
 import { WebSocket } from "ws";
-import { AccessDeniedError, InvalidOptionError, ProtocolError, StorageUnavailableError } from "../../errors.ts";
+import {
+  AccessDeniedError,
+  InvalidOptionError,
+  ProtocolError,
+  StorageUnavailableError,
+} from "../../errors.ts";
 import type { Channel } from "../../wire/channel.ts";
 import { wireLimits } from "../../wire/limits.ts";
 import { SUBPROTOCOL } from "../../wire/message.ts";
@@ -20,7 +25,10 @@ export interface RemoteTls {
  *
  * @throws InvalidOptionError
  */
-export function dialWs(url: string, options: { token?: string | undefined; tls?: RemoteTls | undefined }): Dial {
+export function dialWs(
+  url: string,
+  options: { token?: string | undefined; tls?: RemoteTls | undefined },
+): Dial {
   const parsed = parse(url);
   const token = options.token ?? (parsed.password === "" ? undefined : decoded(parsed.password));
   parsed.username = "";
@@ -75,7 +83,8 @@ const BODY_LENGTH = 500;
 function refusal(label: string, status: number, body: string): Error {
   const said = body.replaceAll(/[\p{Cc}\s]+/gu, " ").trim();
   if (status === 401) return new AccessDeniedError(said || `${label} wants another token.`);
-  if (status === 503) return new StorageUnavailableError(`${label} does not take connections now: ${said}`);
+  // Also what a proxy says while the server behind it is away.
+  if (status >= 500) return new StorageUnavailableError(`${label} does not take connections now: ${said}`);
   return new ProtocolError(`${label} is no job server, or refuses this client (HTTP ${status}): ${said}`);
 }
 
@@ -91,7 +100,11 @@ function parse(url: string): URL {
     throw new InvalidOptionError("url", parsed.protocol, "Use ws://host:port or wss://host:port.");
   }
   if (parsed.search !== "" || parsed.hash !== "") {
-    throw new InvalidOptionError("url", `${parsed.protocol}//${parsed.host}/…`, "Leave out what follows `?` or `#`.");
+    throw new InvalidOptionError(
+      "url",
+      `${parsed.protocol}//${parsed.host}/…`,
+      "Leave out what follows `?` or `#`.",
+    );
   }
   return parsed;
 }
@@ -100,6 +113,10 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new InvalidOptionError("url", "a token that cannot be read", "Write special characters with encodeURIComponent().");
+    throw new InvalidOptionError(
+      "url",
+      "a token that cannot be read",
+      "Write special characters with encodeURIComponent().",
+    );
   }
 }

@@ -6,5 +6,7 @@ export interface Dial {
   readonly label: string;
   /** A token for the hello, where the transport has no other place for it. */
   readonly token?: string;
+  /** Whatever must be there before anything is tried. */
+  prepare?(): Promise<void>;
   connect(timeoutMs: number): Promise<Channel>;
 }

@@ -5,6 +5,7 @@ import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
 import type { Change, ChangeResult } from "../../job/lifecycle.ts";
 import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
+import { wireLimits } from "../../wire/limits.ts";
 import type { MethodName } from "../../wire/methods.ts";
 import type {
   BeatResult,
@@ -34,26 +35,45 @@ import type {
 import { Connection } from "./connection.ts";
 import type { Dial } from "./dial.ts";
 import { dialWs, type RemoteTls } from "./dial-ws.ts";
+import { dialZmq } from "./dial-zmq.ts";
 import { RemoteClock } from "./remote-clock.ts";
 import { slices, textOfGroup, textOfSettlement } from "./slices.ts";
 
 /** How a remote storage is made. */
 export interface RemoteStorageOptions {
-  /** Of a job server: `ws://host:port` or `wss://host:port`; a token may stand in it: `wss://:TOKEN@host`. */
+  /**
+   * Of a job server: `ws://host:port`, `wss://host:port` or `zmq://host:port`; a token may stand in it:
+   * `wss://:TOKEN@host`.
+   */
   readonly url: string;
   /** What the server wants to know, when it is not in the URL. */
   readonly token?: string;
   /** Certificates, for `wss:`. */
   readonly tls?: RemoteTls;
+  /** The server's public key, for `zmq:`: who has its secret half is the server. @default `?serverKey=` of the URL */
+  readonly serverKey?: string;
+  /** This client's secret key, whose public half the server lists. @default `?secretKey=` of the URL */
+  readonly secretKey?: string;
   /** Longest time a look or an operator's change may take, in ms. @default 30_000 */
   readonly deadlineMs?: number;
   /** @default warnings and errors as lines on standard error */
   readonly logger?: Logger;
   /** The clock of the server's storage, for tests that hold both in one process. @default as the server tells it */
   readonly clock?: Clock;
+  /** @internal Another way to the server than by its URL. */
+  readonly dial?: Dial;
 }
 
-const KNOWN: readonly (keyof RemoteStorageOptions)[] = ["url", "token", "tls", "deadlineMs", "logger", "clock"];
+const KNOWN: readonly (keyof RemoteStorageOptions)[] = [
+  "url",
+  "token",
+  "tls",
+  "serverKey",
+  "secretKey",
+  "deadlineMs",
+  "logger",
+  "clock",
+];
 const DEADLINE_MS = 30_000;
 /** For everything that spawners and workers do all the time. */
 const PROMPT_MS = 10_000;
@@ -68,6 +88,7 @@ export class RemoteStorage implements Storage {
   readonly label: string;
   readonly clock: Clock;
   readonly #connection: Connection;
+  readonly #dial: Dial;
   readonly #deadlineMs: number;
   readonly #promptMs: number;
   /** Begins the batch ids of this client, so that a repeated enqueue is known for one. */
@@ -79,21 +100,26 @@ export class RemoteStorage implements Storage {
   /** @throws InvalidOptionError */
   constructor(options: RemoteStorageOptions) {
     for (const key of Object.keys(options ?? {})) {
-      if (!(KNOWN as readonly string[]).includes(key)) {
+      if (key !== "dial" && !(KNOWN as readonly string[]).includes(key)) {
         throw new InvalidOptionError("RemoteStorage option", key, `Known options: ${KNOWN.join(", ")}.`);
       }
     }
-    const { url, token, tls, deadlineMs = DEADLINE_MS, clock } = options;
+    const { url, token, deadlineMs = DEADLINE_MS, clock } = options;
     if (typeof url !== "string") throw new InvalidOptionError("url", typeof url, "Use ws://host:port.");
     if (token !== undefined && (typeof token !== "string" || !/^[\u0021-\u007e]{1,1000}$/.test(token))) {
-      throw new InvalidOptionError("token", "a value of another form", "Use the text that the server was started with.");
+      throw new InvalidOptionError(
+        "token",
+        "a value of another form",
+        "Use the text that the server was started with.",
+      );
     }
     if (!Number.isFinite(deadlineMs) || deadlineMs < 1) {
       throw new InvalidOptionError("deadlineMs", deadlineMs, "Use milliseconds, at least 1.");
     }
     this.#deadlineMs = deadlineMs;
     this.#promptMs = Math.min(deadlineMs, PROMPT_MS);
-    const dial: Dial = dialWs(url, { token, tls });
+    const dial = options.dial ?? dialOf(url, options);
+    this.#dial = dial;
     this.label = dial.label;
     const serverClock = new RemoteClock();
     this.clock = clock ?? serverClock;
@@ -108,11 +134,17 @@ export class RemoteStorage implements Storage {
 
   async open(): Promise<void> {
     this.#checkOpen();
-    this.#opened ??= this.#connection.open(this.#deadlineMs).catch((error: unknown) => {
+    this.#opened ??= this.#open().catch((error: unknown) => {
       this.#opened = undefined;
       throw error;
     });
     await this.#opened;
+  }
+
+  async #open(): Promise<void> {
+    await this.#dial.prepare?.();
+    this.#checkOpen();
+    await this.#connection.open(this.#deadlineMs);
   }
 
   async close(): Promise<void> {
@@ -157,10 +189,10 @@ export class RemoteStorage implements Storage {
     const last = parts.pop() ?? [];
     const before: SettleResult[] = [];
     for (const part of parts) before.push(...(await this.#prompt<SettleResult[]>("settle", [part])));
-    const { settled, claimed } = await this.#prompt<{ settled: SettleResult[]; claimed: ClaimResult }>("exchange", [
-      last,
-      request,
-    ]);
+    const { settled, claimed } = await this.#prompt<{ settled: SettleResult[]; claimed: ClaimResult }>(
+      "exchange",
+      [last, request],
+    );
     return { settled: [...before, ...settled], claimed };
   }
 
@@ -193,8 +225,12 @@ export class RemoteStorage implements Storage {
 
   // ── Look ───────────────────────────────────────────────────────────────────
 
-  get(ids: readonly JobId[]): Promise<(StoredJob | undefined)[]> {
-    return this.#call("get", [ids]);
+  async get(ids: readonly JobId[]): Promise<(StoredJob | undefined)[]> {
+    const parts: Promise<(StoredJob | undefined)[]>[] = [];
+    for (let at = 0; at === 0 || at < ids.length; at += wireLimits.looked) {
+      parts.push(this.#call("get", [ids.slice(at, at + wireLimits.looked)]));
+    }
+    return (await Promise.all(parts)).flat();
   }
 
   list(query: ListQuery): Promise<{ jobs: StoredJob[]; next?: string }> {
@@ -237,7 +273,11 @@ export class RemoteStorage implements Storage {
     return this.#call(method, args, this.#promptMs);
   }
 
-  async #call<T>(method: MethodName, args: readonly unknown[], deadlineMs: number = this.#deadlineMs): Promise<T> {
+  async #call<T>(
+    method: MethodName,
+    args: readonly unknown[],
+    deadlineMs: number = this.#deadlineMs,
+  ): Promise<T> {
     this.#checkOpen();
     return (await this.#connection.call(method, args, deadlineMs)) as T;
   }
@@ -245,6 +285,16 @@ export class RemoteStorage implements Storage {
   #checkOpen(): void {
     if (this.#isClosed) throw new StorageClosedError(`The storage "${this.label}"`);
   }
+}
+
+function dialOf(url: string, options: RemoteStorageOptions): Dial {
+  if (url.startsWith("zmq:")) return dialZmq(url, options);
+  for (const option of ["serverKey", "secretKey"] as const) {
+    if (options[option] !== undefined) {
+      throw new InvalidOptionError(option, "a key", 'It goes with a URL that begins with "zmq:".');
+    }
+  }
+  return dialWs(url, { token: options.token, tls: options.tls });
 }
 
 function clientName(): string {

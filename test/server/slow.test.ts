@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import { MemoryStorage } from "../../src/storage/memory/index.ts";
+import { packArgs } from "../../src/wire/message.ts";
+import { newJob } from "./support/job.ts";
+import { keepingLogger } from "./support/lines.ts";
+import { usedMiB } from "./support/memory.ts";
+import { RawClient } from "./support/raw-client.ts";
+import { serving } from "./support/serving.ts";
+
+// Goal: who asks for much and does not read it costs the server a bounded piece of memory for a bounded time.
+
+const MIB = 1_048_576;
+/** Answers that wait to be read, beyond which no large one is begun; four of these; and room to pack them. */
+const HELD_MIB = 16 + 4 * 8 + 48;
+
+describe("a client that asks for much at once", () => {
+  it("is refused what is more than an answer may hold, and ours asks for it in parts", async () => {
+    await using stage = await serving();
+    const [group] = await stage.behind.enqueue([
+      Array.from({ length: 100 }, (_, n) => newJob({ payload: `${n}` })),
+    ]);
+    const ids = group?.ok ? group.jobs.map(({ id }) => id) : [];
+    await using raw = await RawClient.greeted(stage.server.url);
+    await raw.next();
+    raw.send(["call", 1, "get", [Array.from({ length: 33 }, () => ids[0])]]);
+    expect(await raw.next()).toMatchObject(["failure", 1, { message: "get(0) has more than 32 entries." }]);
+    const client = await stage.client();
+    const found = await client.get([...ids, -1]);
+    expect(found.map((job) => job?.payload)).toEqual([...ids.map((_, n) => `${n}`), undefined]);
+    expect(await client.get([])).toEqual([]);
+  });
+});
+
+describe("a client that does not read", () => {
+  it.each([
+    ["in one frame", 256],
+    ["in a frame each", 1],
+  ])("its answers, asked for %s, holds little memory, and is cut off", async (_how, perFrame) => {
+    const storage = new MemoryStorage();
+    const { logger, lines } = keepingLogger();
+    await using stage = await serving({ storage, logger, heartbeat: "100ms" });
+    const groups = await storage.enqueue([
+      Array.from({ length: 8 }, () => newJob({ payload: `"${"x".repeat(MIB - 2)}"` })),
+    ]);
+    const ids = groups.flatMap((group) => (group.ok ? group.jobs.map(({ id }) => id) : []));
+    const good = await stage.client();
+    const before = usedMiB();
+    const left: number[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      const { most, longestMs } = await readNothing();
+      process.stderr.write(
+        `a slow reader: memory +${most.toFixed(0)} MiB, others' longest call ${longestMs.toFixed(0)} ms\n`,
+      );
+      expect(most).toBeLessThan(HELD_MIB);
+      left.push(usedMiB() - before);
+    }
+    // The packer keeps its room for the next one; nothing else stays.
+    expect((left[1] as number) - (left[0] as number)).toBeLessThan(8);
+    expect(await good.count({})).toEqual({ n: 8, exact: true });
+
+    async function readNothing(): Promise<{ most: number; longestMs: number }> {
+      await using slow = await RawClient.greeted(stage.server.url);
+      await slow.next();
+      lines.length = 0;
+      slow.socket.pause();
+      // Two gigabytes of answers: as many calls as one connection may make at once.
+      const calls = Array.from(
+        { length: 256 },
+        (_, id) => ["call", id, "get", packArgs("get", [ids])] as const,
+      );
+      for (let at = 0; at < calls.length; at += perFrame) slow.send(...calls.slice(at, at + perFrame));
+      let most = 0;
+      let longestMs = 0;
+      while (!lines.some((line) => line.includes("does not read its answers"))) {
+        const began = performance.now();
+        await good.count({});
+        longestMs = Math.max(longestMs, performance.now() - began);
+        most = Math.max(most, usedMiB() - before);
+      }
+      return { most, longestMs };
+    }
+  });
+});
