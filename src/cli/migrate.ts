@@ -1,61 +1,55 @@
-import { parseArgs } from "node:util";
-import { toMs } from "../duration.ts";
-import { InvalidOptionError } from "../errors.ts";
+import { type Duration, toMs } from "../duration.ts";
+import { InvalidOptionError, StorageUnavailableError } from "../errors.ts";
 import { lineLogger } from "../logger.ts";
 import { checkUrl, postgresLabel } from "../storage/postgres/address.ts";
 import { Database } from "../storage/postgres/database.ts";
-import { migrate, type MigrateResult } from "../storage/postgres/migrate.ts";
+import { migrate as migrateSchema, type MigrateResult } from "../storage/postgres/migrate.ts";
 import { DEFAULT_SCHEMA, MIGRATIONS, migrateSql } from "../storage/postgres/migrations.ts";
 import { checkSchemaName } from "../storage/postgres/quoting.ts";
-import { type Command, EXIT, type ExitCode, type Terminal } from "./terminal.ts";
+import { type CommandModule, lineOf, withJson } from "./command.ts";
+import { EXIT, type ExitCode, type Terminal } from "./terminal.ts";
+import { jsonText } from "./visible.ts";
+
+interface Options {
+  readonly schema: string;
+  readonly timeout: string;
+  readonly sql?: true;
+  readonly from?: string;
+  readonly json?: true;
+}
 
 /** Bring a database to this version's schema, or print what would do it. */
-export const migrateCommand: Command = {
-  help: `Usage: jobwright migrate <url> [options]
-       jobwright migrate --sql [options]
-
-Brings the schema in a PostgreSQL database to the version of this jobwright. Safe to repeat, in any
-number of processes at once.
-
-  <url>              postgres://user:password@host:port/database
-  --schema <name>    schema to use (default: ${DEFAULT_SCHEMA})
-  --timeout <time>   give up after this time: 30s, 10m, 1h (default: 10m)
-  --sql              print the SQL for psql instead, and connect to nothing
-  --from <version>   with --sql: the version the schema has (default: 0, none)
-  --help             print this
-
-Exit codes: 0 done, 1 failed, 2 wrong use.
-`,
-  async run(args, terminal) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        schema: { type: "string", default: DEFAULT_SCHEMA },
-        timeout: { type: "string" },
-        sql: { type: "boolean", default: false },
-        from: { type: "string" },
-      },
-    });
-    const [url, ...others] = positionals;
-    if (others.length > 0) throw misuse("arguments", positionals.length, "Give one URL.");
-    checkSchemaName(values.schema);
-    if (values.sql) {
-      terminal.out(migrateSql(values.schema, versionOf(values.from)));
+export const migrate: CommandModule = (command, bind) => {
+  command
+    .description(
+      "Brings the schema in a PostgreSQL database to the version of this jobwright. Safe to repeat, in any number " +
+        "of processes at once.",
+    )
+    .usage("<url> [options]\n       jobwright migrate --sql [options]")
+    .argument("[url]", "postgres://user:password@host:port/database")
+    .option("--schema <name>", "schema to use", DEFAULT_SCHEMA)
+    .option("--timeout <time>", "give up after this time: 30s, 10m, 1h", "10m")
+    .option("--sql", "print the SQL for psql instead, and connect to nothing")
+    .option("--from <version>", "with --sql: the version the schema has (default: 0, none)");
+  withJson(command);
+  bind<Options>(command, async ([url], { schema, timeout, sql, from, json }, terminal) => {
+    checkSchemaName(schema);
+    if (sql) {
+      terminal.out(migrateSql(schema, versionOf(from)));
       return EXIT.done;
     }
-    if (values.from !== undefined) throw misuse("--from", values.from, "It goes with --sql only.");
+    if (from !== undefined) throw new InvalidOptionError("--from", from, "It goes with --sql only.");
     if (url === undefined) {
-      throw misuse(
+      throw new InvalidOptionError(
         "<url>",
         undefined,
         "Give a URL: jobwright migrate postgres://user:password@host/database",
       );
     }
     checkUrl(url);
-    const deadlineMs = toMs((values.timeout ?? "10m") as "10m", "--timeout", { min: 1, max: TIMEOUT_MS_MAX });
-    return migrateDatabase(url, values.schema, deadlineMs, terminal);
-  },
+    const deadlineMs = toMs(timeout as Duration, "--timeout", { min: 1, max: TIMEOUT_MS_MAX });
+    return migrateDatabase(url, schema, deadlineMs, json === true, terminal);
+  });
 };
 
 /** A day: what takes longer is run from the printed script. */
@@ -67,6 +61,7 @@ async function migrateDatabase(
   url: string,
   schema: string,
   deadlineMs: number,
+  json: boolean,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const label = postgresLabel({ url }, schema);
@@ -81,9 +76,15 @@ async function migrateDatabase(
   });
   try {
     await database.open();
-    const result = await migrate(database, { schema, migrations: MIGRATIONS, label, deadlineMs });
-    terminal.out(`${label}: ${whatWasDone(result)}\n`);
+    const result = await migrateSchema(database, { schema, migrations: MIGRATIONS, label, deadlineMs });
+    const { from, to, applied } = result;
+    terminal.out(json ? `${jsonText({ from, to, applied })}\n` : `${label}: ${whatWasDone(result)}\n`);
     return EXIT.done;
+  } catch (error) {
+    if (!(error instanceof StorageUnavailableError)) throw error;
+    // Deployments know this command by two codes, see docs/migrations.md: whatever the reason, it has failed.
+    terminal.error(lineOf(error));
+    return EXIT.failed;
   } finally {
     await database.close();
   }
@@ -99,10 +100,6 @@ function whatWasDone({ from, to, applied }: MigrateResult): string {
 
 function versionOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw misuse("--from", text, "Use the number of a version.");
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidOptionError("--from", text, "Use the number of a version.");
   return Number(text);
-}
-
-function misuse(option: string, value: unknown, remedy: string): InvalidOptionError {
-  return new InvalidOptionError(option, value, remedy);
 }

@@ -1,12 +1,40 @@
 import { readFileSync } from "node:fs";
-import { InvalidOptionError, JobwrightError } from "../errors.ts";
-import { type Command, EXIT, type ExitCode, type Terminal } from "./terminal.ts";
+import type { CommandModule } from "./command.ts";
+import { EXIT, type ExitCode, type Terminal } from "./terminal.ts";
 
 /** One line and the module of each command; a module is loaded when its command is called. */
-const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
+const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<CommandModule> }>> = {
+  serve: {
+    summary: "offer a storage to programs on other machines: a job server",
+    load: async () => (await import("./serve.ts")).serve,
+  },
+  work: {
+    summary: "run the jobs that your modules define",
+    load: async () => (await import("./work.ts")).work,
+  },
+  enqueue: {
+    summary: "store one job",
+    load: async () => (await import("./enqueue.ts")).enqueue,
+  },
+  jobs: {
+    summary: "list, show, retry, cancel or remove jobs",
+    load: async () => (await import("./jobs.ts")).jobs,
+  },
+  queues: {
+    summary: "list, pause or resume queues",
+    load: async () => (await import("./queues.ts")).queues,
+  },
+  processes: {
+    summary: "list the processes that work",
+    load: async () => (await import("./processes.ts")).processes,
+  },
+  stats: {
+    summary: "count the jobs by state",
+    load: async () => (await import("./stats.ts")).stats,
+  },
   migrate: {
     summary: "bring a PostgreSQL database to this version's schema, or print the SQL for it",
-    load: async () => (await import("./migrate.ts")).migrateCommand,
+    load: async () => (await import("./migrate.ts")).migrate,
   },
 };
 
@@ -30,17 +58,8 @@ export async function runCommand(args: readonly string[], terminal: Terminal): P
     );
     return EXIT.usage;
   }
-  try {
-    const command = await entry.load();
-    if (rest.includes("--help") || rest.includes("-h")) {
-      terminal.out(command.help);
-      return EXIT.done;
-    }
-    return await command.run(rest, terminal);
-  } catch (error) {
-    terminal.error(oneLine(error));
-    return isMisuse(error) ? EXIT.usage : EXIT.failed;
-  }
+  const [{ perform }, module] = await Promise.all([import("./command.ts"), entry.load()]);
+  return perform(name, module, rest, terminal);
 }
 
 function help(): string {
@@ -50,6 +69,11 @@ function help(): string {
     "",
     ...Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`),
     "",
+    "The storage is --url <url>, else the environment variable JOBWRIGHT_URL, else `url` in the file",
+    "jobwright.config.{ts,mts,js,mjs,json} of this folder or the nearest one above it.",
+    "",
+    "Exit codes: 0 done, 1 failed, 2 wrong use, 3 the storage cannot be reached, 4 not found.",
+    "",
     "jobwright <command> --help says more; jobwright --version prints the version.",
     "",
   ].join("\n");
@@ -58,18 +82,4 @@ function help(): string {
 function version(): string {
   const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   return (JSON.parse(manifest) as { version: string }).version;
-}
-
-function isMisuse(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return (
-    error instanceof InvalidOptionError || (typeof code === "string" && code.startsWith("ERR_PARSE_ARGS_"))
-  );
-}
-
-/** Errors of ours say what to do; of any other the stack would be needed, so its kind is named. */
-function oneLine(error: unknown): string {
-  const { name, message } = error instanceof Error ? error : new Error(String(error));
-  const line = message.replaceAll(/[\p{Cc}\s]+/gu, " ").trim();
-  return error instanceof JobwrightError || isMisuse(error) ? line : `${name}: ${line}`;
 }

@@ -2,12 +2,12 @@ import { execFile, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCommand } from "../../src/cli/run-command.ts";
 import { MIGRATIONS } from "../../src/storage/postgres/migrations.ts";
 import { buildChildren } from "../crash/scene.ts";
 import { catalogOf } from "../postgres/catalog.ts";
 import { type LocalServer, startServer } from "../support/postgres/server.ts";
 import { readOwn } from "../support/source-files.ts";
+import { type Ran, run as runFake } from "./fake-terminal.ts";
 
 // Goal: the command does what its help says, and what it prints can be acted on and holds no secret.
 // Method: its function with a terminal of the test's, and the program itself as a process.
@@ -23,21 +23,10 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly error: string;
-}
-
 async function run(...args: string[]): Promise<Ran> {
-  let out = "";
-  let error = "";
-  const code = await runCommand(args, {
-    out: (text) => (out += text),
-    error: (line) => (error += `${line}\n`),
-  });
-  expect(out + error).not.toContain("s3cret");
-  return { code, out, error };
+  const ran = await runFake(args);
+  expect(ran.out + ran.error).not.toContain("s3cret");
+  return ran;
 }
 
 /** The program as npm installs it. */
@@ -176,7 +165,9 @@ describe("jobwright", () => {
     expect(await run(name)).toEqual({
       code: 2,
       out: "",
-      error: "There is no such command. Use one of: migrate. `jobwright --help` says more.\n",
+      error:
+        "There is no such command. Use one of: serve, work, enqueue, jobs, queues, processes, stats, migrate. " +
+        "`jobwright --help` says more.\n",
     });
   });
 });
