@@ -13,6 +13,7 @@ export {
   type JobOptions,
   type ResultOf,
   type RetentionOptions,
+  type ThreadHandler,
 } from "./job/definition.ts";
 export { json, type StandardSchema } from "./job/schema.ts";
 export { type Backoff, exponential, fixed, linear } from "./job/backoff.ts";
@@ -29,13 +30,29 @@ export { type JobError, type JobState } from "./job/job.ts";
 export { type Queue, type QueueName } from "./queues.ts";
 export { type ProcessInfo } from "./storage/storage.ts";
 
-export { type Checkpoint, type JobContext, type RunningJobInfo } from "./worker/context.ts";
+export {
+  type Checkpoint,
+  type EnqueuedJob,
+  type JobContext,
+  type RunningJobInfo,
+  type ThreadContext,
+  type ThreadJobs,
+} from "./worker/context.ts";
 export { cancel, type NoResult, reschedule, RetryAfter, snooze } from "./job/outcome.ts";
 export { type StateFactory, type WorkerOptions, type WorkerSettings } from "./worker/options.ts";
 export { type Worker } from "./worker/worker.ts";
 export { type JobEvent, type WorkerEvents } from "./worker/events.ts";
 export { type Service } from "./service.ts";
 export { stopOnSignals } from "./signals.ts";
+export {
+  type ChildEnd,
+  type ChildState,
+  type SharedConnectOptions,
+  type SupervisedChild,
+  Supervisor,
+  type SupervisorEvents,
+  type SupervisorOptions,
+} from "./supervisor/index.ts";
 
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { lineLogger, type Logger, silentLogger } from "./logger.ts";
