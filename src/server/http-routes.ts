@@ -42,7 +42,8 @@ export async function answerHttp(
   if (!deps.isOwnHost(request.headers.host ?? "")) return text(request, response, 421, "another host\n");
   if (path === "/metrics") {
     try {
-      if (!allows(deps.access.scopesOf(credentialsOf(request)), "read")) throw new AccessDeniedError("no scope");
+      if (!allows(deps.access.scopesOf(credentialsOf(request)), "read"))
+        throw new AccessDeniedError("no scope");
     } catch {
       response.setHeader("WWW-Authenticate", "Bearer");
       return text(request, response, 401, 'a token with the scope "read" is wanted\n');

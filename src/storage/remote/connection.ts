@@ -28,6 +28,8 @@ export interface ConnectionOptions {
 const RETRY = { firstMs: 50, maxMs: 1_500 };
 /** Where trying again will not help before somebody does something. */
 const REFUSED_MS = 5_000;
+/** Silence after which nobody is there, in heartbeats: judged at each of them, so it is noticed with the second. */
+const SILENT_BEATS = 1.5;
 /** Time for one attempt to connect and to be welcomed, in ms. */
 const CONNECT_MS = 10_000;
 
@@ -71,6 +73,7 @@ export class Connection {
   #failures = 0;
   #retry: { timer: NodeJS.Timeout; go: () => void } | undefined;
   readonly #changes = new ChangeSignal();
+  readonly #dialing = new AbortController();
   #closed = false;
   #isWanted = false;
   #nextId = 1;
@@ -135,6 +138,7 @@ export class Connection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#dialing.abort();
     this.#watches.clear();
     this.#link?.outbox.flush();
     this.#link?.channel.close("closed");
@@ -234,7 +238,7 @@ export class Connection {
   /** One connection, from its beginning to its end. Answers why it ended. */
   async #session(): Promise<string> {
     const { dial, clock, client } = this.#options;
-    const channel = await dial.connect(CONNECT_MS);
+    const channel = await dial.connect(CONNECT_MS, this.#dialing.signal);
     if (this.#closed || !this.#isWanted) {
       channel.close("closed");
       return "closed";
@@ -267,9 +271,9 @@ export class Connection {
           beat = setInterval(() => {
             // Twice unanswered: nobody is there, or nothing comes through. What came while this process was
             // held up is read before it is judged.
-            if (monotonicMs() - heardAt > 2 * everyMs) {
+            if (monotonicMs() - heardAt > SILENT_BEATS * everyMs) {
               setImmediate(() => {
-                if (monotonicMs() - heardAt > 2 * everyMs) resolve("nothing came for too long");
+                if (monotonicMs() - heardAt > SILENT_BEATS * everyMs) resolve("nothing came for too long");
               });
             }
             lastPing += 1;

@@ -39,7 +39,7 @@ export function dialWs(
   }
   return {
     label,
-    connect: (timeoutMs) => connect(parsed.href, label, { ...options, token }, timeoutMs),
+    connect: (timeoutMs, signal) => connect(parsed.href, label, { ...options, token }, { timeoutMs, signal }),
   };
 }
 
@@ -47,7 +47,7 @@ function connect(
   href: string,
   label: string,
   { token, tls }: { token?: string | undefined; tls?: RemoteTls | undefined },
-  timeoutMs: number,
+  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal | undefined },
 ): Promise<Channel> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(href, [SUBPROTOCOL], {
@@ -58,12 +58,16 @@ function connect(
       followRedirects: false,
       ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
     });
+    const giveUp = (): void => socket.terminate();
+    signal?.addEventListener("abort", giveUp);
+    socket.once("close", () => signal?.removeEventListener("abort", giveUp));
     socket.once("unexpected-response", (_request, response) => {
       const status = response.statusCode ?? 0;
       let body = "";
       response.setEncoding("utf8");
       response.on("data", (part: string) => {
-        if (body.length < BODY_LENGTH) body += part;
+        body += part;
+        if (body.length >= BODY_LENGTH) response.destroy();
       });
       response.once("close", () => reject(refusal(label, status, body.slice(0, BODY_LENGTH))));
       socket.once("error", () => undefined);

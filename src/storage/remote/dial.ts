@@ -8,5 +8,6 @@ export interface Dial {
   readonly token?: string;
   /** Whatever must be there before anything is tried. */
   prepare?(): Promise<void>;
-  connect(timeoutMs: number): Promise<Channel>;
+  /** @param signal fires when nobody wants the connection any more */
+  connect(timeoutMs: number, signal?: AbortSignal): Promise<Channel>;
 }

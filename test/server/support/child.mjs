@@ -53,7 +53,11 @@ const roles = {
 
   async work() {
     const jobs = await connect(target, { logger: silentLogger });
-    const worker = jobs.worker([defineJob({ ...job, run: (payload) => `done ${payload}` })], { concurrency: 5 });
+    const run = (payload) => {
+      tell({ what: "ran", payload });
+      return `done ${payload}`;
+    };
+    const worker = jobs.worker([defineJob({ ...job, run })], { concurrency: 5 });
     await worker.start();
     tell({ what: "works" });
     return async () => {

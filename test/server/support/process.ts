@@ -22,9 +22,13 @@ export class Child implements AsyncDisposable {
   #waiter: (() => void) | undefined;
   #isOver = false;
 
-  constructor(role: "serve" | "spawn" | "work", target: string, name: string) {
+  /** @param machine the network name space it runs in, if not this one */
+  constructor(role: "serve" | "spawn" | "work", target: string, name: string, machine?: string) {
     this.#process = fork(fileURLToPath(new URL("child.mjs", import.meta.url)), [role, target, name], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
+      ...(machine === undefined
+        ? {}
+        : { execPath: "ip", execArgv: ["netns", "exec", machine, process.execPath] }),
     });
     this.#process.stderr?.on("data", (part: Buffer) => (this.#stderr += part.toString()));
     this.#process.on("message", (message: Omit<Told, "at">) => {
