@@ -45,6 +45,7 @@ const samples: Record<string, [JobwrightError, ...string[]]> = {
   LeaseLostError: [new errors.LeaseLostError(48_213), "Job 48213"],
   ProcessLostError: [new errors.ProcessLostError("p-77"), "p-77"],
   RolledBackError: [new errors.RolledBackError(77), "77"],
+  ThreadDiedError: [new errors.ThreadDiedError(77, "it exited with code 1."), "job 77", "exited with code 1"],
   JobFailedError: [new errors.JobFailedError("7", "boom", cause), "Job 7", "boom"],
   JobCancelledError: [new errors.JobCancelledError("7", "by hand"), "Job 7", "by hand"],
   ResultGoneError: [new errors.ResultGoneError("7"), "Job 7", "retention"],

@@ -178,7 +178,10 @@ export class RolledBackError extends JobwrightError {
 export class ThreadDiedError extends JobwrightError {
   readonly code = "JOBWRIGHT_THREAD_DIED";
   constructor(jobId: number | string, how: string, cause?: unknown) {
-    super(`The thread that ran job ${jobId} ended before its handler did: ${how}`, cause === undefined ? {} : { cause });
+    super(
+      `The thread that ran job ${jobId} ended before its handler did: ${how}`,
+      cause === undefined ? {} : { cause },
+    );
   }
 }
 

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { expectTypeOf } from "vitest";
 import { z } from "zod";
 import type { Duration } from "../duration.ts";
-import type { JobContext } from "../worker/context.ts";
+import type { JobContext, ThreadContext } from "../worker/context.ts";
 import {
   defineJob,
   implement,
@@ -10,6 +10,7 @@ import {
   type PayloadOf,
   type ResultOf,
   type StateOf,
+  type ThreadHandler,
 } from "./definition.ts";
 import type { EnqueueOptions } from "./options.ts";
 import { cancel, reschedule, snooze } from "./outcome.ts";
@@ -171,6 +172,45 @@ defineJob({ name: "x", payload: { file: "string" } });
 defineJob({ run: () => 1 });
 // @ts-expect-error a result may be anything, a handler may not
 defineJob({ name: "x", run: "resize" });
+
+// ── Handlers in threads ──────────────────────────────────────────────────────
+
+const inThread = defineJob({
+  name: "in-thread",
+  payload: z.object({ at: z.iso.datetime().transform((text) => new Date(text)) }),
+  thread: new URL("file:///handler.js"),
+  threadMemoryMb: 64,
+});
+expectTypeOf<InputOf<typeof inThread>>().toEqualTypeOf<{ at: string }>();
+// What the module returns is known there only, and it needs nothing of the worker's state.
+expectTypeOf<ResultOf<typeof inThread>>().toEqualTypeOf<unknown>();
+expectTypeOf<StateOf<typeof inThread>>().toEqualTypeOf<unknown>();
+
+const threadHandler: ThreadHandler<typeof inThread, number> = async ({ at }, ctx) => {
+  expectTypeOf(at).toEqualTypeOf<Date>();
+  expectTypeOf(ctx).toEqualTypeOf<ThreadContext>();
+  // @ts-expect-error the state stays in the main thread
+  void ctx.state;
+  // @ts-expect-error a transaction does, too
+  void ctx.completeIn;
+  const { id, created } = await ctx.jobs.enqueue(withJson, { who: "you" });
+  expectTypeOf({ id, created }).toEqualTypeOf<{ id: string; created: boolean }>();
+  await ctx.jobs.enqueueMany("with-json", [{ who: "you" }]);
+  // @ts-expect-error payloads are checked here as everywhere
+  await ctx.jobs.enqueue(withJson, { whom: "you" });
+  return created ? at.getTime() : snooze("1m");
+};
+void threadHandler;
+
+// @ts-expect-error the handler's result is a number
+const wrongResult: ThreadHandler<typeof inThread, number> = () => "text";
+void wrongResult;
+// @ts-expect-error one handler only
+defineJob({ name: "both", thread: new URL("file:///handler.js"), run: () => 1 });
+// @ts-expect-error a path alone does not say whose
+defineJob({ name: "path", thread: "./handler.js" });
+// @ts-expect-error without a thread there is nothing to bound
+defineJob({ name: "memory", threadMemoryMb: 64, run: () => 1 });
 
 // ── Durations ────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,6 @@
 import type { Duration } from "../duration.ts";
 import { InvalidOptionError } from "../errors.ts";
-import type { JobContext } from "../worker/context.ts";
+import type { JobContext, ThreadContext } from "../worker/context.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkDefinition } from "./options.ts";
 import type { NoResult } from "./outcome.ts";
@@ -13,6 +13,21 @@ import { json, type StandardSchema } from "./schema.ts";
 export type Handler<Payload, Result, State = unknown> = (
   payload: Payload,
   ctx: JobContext<State>,
+) => Result | NoResult | Promise<Result | NoResult>;
+
+/**
+ * The default export of the module that a definition's `thread` names: a handler that runs in a thread of
+ * the worker. Everything it gets and returns crosses by message.
+ *
+ * @example
+ * import type { resize } from "./jobs.ts";
+ *
+ * const handler: ThreadHandler<typeof resize> = async ({ file, width }, ctx) => { … };
+ * export default handler;
+ */
+export type ThreadHandler<D extends AnyJobDefinition, Result = unknown> = (
+  payload: PayloadOf<D>,
+  ctx: ThreadContext,
 ) => Result | NoResult | Promise<Result | NoResult>;
 
 /** Options that can stand at a definition, at `connect` and at a call; see `docs/options.md`. */
@@ -65,6 +80,10 @@ export interface JobDefinition<
   readonly schema: StandardSchema<Input, Payload>;
   readonly options: DefinitionOptions<Payload>;
   readonly run?: Handler<Payload, Result, State>;
+  /** The module whose default export is the handler, run in a thread of the worker. Instead of `run`. */
+  readonly thread?: URL;
+  /** Heap of that thread, in MiB. */
+  readonly threadMemoryMb?: number;
   /** Types only; never set. */
   readonly "~types"?: {
     readonly input: Input;
@@ -100,6 +119,8 @@ type Returned<R> = Exclude<Awaited<R>, NoResult>;
  * @param definition.name unique name: 1 to 200 characters, no control characters
  * @param definition.payload any Standard Schema, or `json<T>()`. Checked at enqueue and before a run. @default json<unknown>()
  * @param definition.run the handler. What it returns is the result and goes through JSON: no Date, Map or BigInt. Leave it out where jobs are only enqueued, and bind it with {@link implement}
+ * @param definition.thread instead of `run`: the module whose default export is the handler, for work that keeps a processor busy. It runs in a thread: see docs/threads.md
+ * @param definition.threadMemoryMb heap of that thread, 32 to 65,536 MiB; a run that needs more fails alone. @default 512
  * @throws InvalidOptionError
  *
  * @example
@@ -119,18 +140,26 @@ export function defineJob<
   definition: DefinitionOptions<Payload> & {
     readonly name: Name;
     readonly payload?: StandardSchema<Input, Payload>;
-    readonly run?: (payload: Payload, ctx: JobContext<State>) => R;
-  },
+  } & (
+      | {
+          readonly run?: (payload: Payload, ctx: JobContext<State>) => R;
+          readonly thread?: never;
+          readonly threadMemoryMb?: never;
+        }
+      | { readonly thread: URL; readonly threadMemoryMb?: number; readonly run?: never }
+    ),
 ): JobDefinition<Name, Input, Payload, Returned<R>, State> {
   if (typeof definition !== "object" || definition === null) {
     throw new InvalidOptionError("definition", definition, "Use an object with at least a name.");
   }
-  const { name, payload, run, ...options } = definition;
+  const { name, payload, run, thread, threadMemoryMb, ...options } = definition;
   const defined: JobDefinition<Name, Input, Payload, Returned<R>, State> = {
     name,
     schema: payload === undefined ? (json() as StandardSchema<Input, Payload>) : payload,
     options,
     ...(run === undefined ? {} : { run: run as unknown as Handler<Payload, Returned<R>, State> }),
+    ...(thread === undefined ? {} : { thread }),
+    ...(threadMemoryMb === undefined ? {} : { threadMemoryMb }),
   };
   checkDefinition(defined);
   return Object.freeze(defined);
@@ -157,6 +186,6 @@ export function implement<Name extends string, Input, Payload, R, State = unknow
     options: definition.options,
     run: run as unknown as Handler<Payload, Returned<R>, State>,
   };
-  checkDefinition(bound, definition.run !== undefined);
+  checkDefinition(bound, definition.run !== undefined || definition.thread !== undefined);
   return Object.freeze(bound);
 }

@@ -40,6 +40,19 @@ export const limits = {
   readAheadText: 16_777_216,
   /** Slots of one queue in one worker. */
   concurrency: 10_000,
+  /** Threads of one worker. */
+  threads: 256,
+  /** Heap of one thread, in MiB: the least it can start with, and the most. */
+  threadMemoryMbMin: 32,
+  threadMemoryMbMax: 65_536,
+  /** Calls of one run in a thread (checkpoints, enqueues) that wait for the main thread; more wait in the thread. */
+  threadCalls: 16,
+  /** Text of those calls together, in characters; a single larger one goes alone. */
+  threadCallText: 16_777_216,
+  /** Log lines a second of one run in a thread; then a count of what was left out. */
+  threadLogLines: 100,
+  /** Length of a log line from a thread, and of its details as JSON, in characters. */
+  threadLogText: 8_192,
   /** Jobs on one page of a listing. */
   listPage: 1_000,
   /** Payload and result text on one page, in characters: a page of large jobs is shorter. */

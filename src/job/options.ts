@@ -93,7 +93,7 @@ export function checkDefinition(definition: AnyJobDefinition, hasHandlerAlready 
     throw new InvalidOptionError(
       "definition",
       definition.name,
-      "It already has a handler: use it as it is, or define the job without `run`.",
+      "It already has a handler: use it as it is, or define the job without `run` and `thread`.",
     );
   }
   if ("run" in definition && typeof definition.run !== "function") {
@@ -103,6 +103,7 @@ export function checkDefinition(definition: AnyJobDefinition, hasHandlerAlready 
       "Use a function, or leave it out and bind one with implement().",
     );
   }
+  checkThread(definition);
   checkSchema(definition.schema);
   levelOf(definition.options, DEFINITION_ONLY, COMPUTABLE);
 }
@@ -157,7 +158,7 @@ interface Place {
 const SHARED = ["queue", "priority", "maxRetries", "backoff", "timeout", "retention", "tags"] as const;
 const CALL_ONLY: readonly string[] = ["id", "in", "at"];
 /** Read by `defineJob` itself; named in the list of known options. */
-const DEFINITION_ONLY: readonly string[] = ["name", "payload", "run"];
+const DEFINITION_ONLY: readonly string[] = ["name", "payload", "run", "thread", "threadMemoryMb"];
 /** May be functions of the payload in a definition. */
 const COMPUTABLE: readonly string[] = ["queue", "priority", "tags"];
 const NOTHING: Level = Object.freeze({});
@@ -271,6 +272,29 @@ function makePlan(definition: AnyJobDefinition, defaults: JobOptions): Plan {
 }
 
 // ── Single options ───────────────────────────────────────────────────────────
+
+function checkThread({ run, thread, threadMemoryMb }: AnyJobDefinition): void {
+  if (thread !== undefined) {
+    if (run !== undefined) {
+      throw new InvalidOptionError("thread", thread, "Use either `run` or `thread`: a job has one handler.");
+    }
+    if (!(thread instanceof URL) || thread.protocol !== "file:") {
+      throw new InvalidOptionError(
+        "thread",
+        thread,
+        'Use the URL of a file: new URL("./handler.js", import.meta.url).',
+      );
+    }
+  }
+  if (threadMemoryMb === undefined) return;
+  if (thread === undefined) {
+    throw new InvalidOptionError("threadMemoryMb", threadMemoryMb, "It goes with `thread` only.");
+  }
+  const { threadMemoryMbMin: min, threadMemoryMbMax: max } = limits;
+  if (!Number.isInteger(threadMemoryMb) || threadMemoryMb < min || threadMemoryMb > max) {
+    throw new InvalidOptionError("threadMemoryMb", threadMemoryMb, `Use an integer from ${min} to ${max}.`);
+  }
+}
 
 function checkPriority(value: unknown, option: string): number {
   const { priorityMin: min, priorityMax: max } = limits;

@@ -1,4 +1,6 @@
 import type { Clock } from "../clock.ts";
+import type { AnyJobDefinition, InputOf } from "../job/definition.ts";
+import type { EnqueueOptions } from "../job/options.ts";
 import type { Jobs } from "../jobs.ts";
 import type { Logger } from "../logger.ts";
 
@@ -40,6 +42,43 @@ export interface JobContext<State = unknown> {
   readonly log: Logger;
   /** The clock that scheduling follows. */
   readonly clock: Clock;
+}
+
+/**
+ * What a handler gets that runs in a thread. All of it works through the main thread; `state` and
+ * `completeIn` do not reach that far and throw a `StateError`.
+ */
+export interface ThreadContext extends Pick<
+  JobContext,
+  "job" | "signal" | "checkpoint" | "setResult" | "log"
+> {
+  /** To enqueue from inside. */
+  readonly jobs: ThreadJobs;
+  /** The clock that scheduling follows, to be read only. An injected one stands still between two messages. */
+  readonly clock: Pick<Clock, "now">;
+}
+
+/** Enqueues from a thread. Options and errors are those of `Jobs`. */
+export interface ThreadJobs {
+  /** @param definition a definition, or the name of one that the worker has */
+  enqueue<D extends AnyJobDefinition>(
+    definition: D | string,
+    payload?: InputOf<D>,
+    options?: EnqueueOptions,
+  ): Promise<EnqueuedJob>;
+  /** All or nothing, in order. */
+  enqueueMany<D extends AnyJobDefinition>(
+    definition: D | string,
+    payloads: readonly InputOf<D>[],
+    options?: Omit<EnqueueOptions, "id">,
+  ): Promise<EnqueuedJob[]>;
+}
+
+/** What became of an enqueue from a thread. */
+export interface EnqueuedJob {
+  readonly id: string;
+  /** `false` when the enqueue met a job that was there already. */
+  readonly created: boolean;
 }
 
 /** The running job, as its handler sees it. */

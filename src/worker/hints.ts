@@ -1,5 +1,4 @@
-import type { Storage, Unwatch } from "../storage/storage.ts";
-import type { Line } from "./line.ts";
+import type { ServedQueue, Storage, Unwatch } from "../storage/storage.ts";
 
 export interface HintsDeps {
   readonly storage: Storage;
@@ -20,10 +19,10 @@ export class Hints {
     this.#deps = deps;
   }
 
-  /** Listen, from now on for these lines and this process. */
-  listen(lines: Iterable<Line>, processId: string): void {
+  /** Listen, from now on for these queues and this process. */
+  listen(served: readonly ServedQueue[], processId: string): void {
     const { storage, available, asked, failed } = this.#deps;
-    const lanes = [...lines].map(({ queue, names }) => ({ queue, names }));
+    const lanes = served.map(({ queue, names }) => ({ queue, names }));
     try {
       this.#unwatch?.();
       this.#unwatch = storage.watch({ available: lanes }, available);

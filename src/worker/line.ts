@@ -7,11 +7,40 @@ const RATE_WINDOW_MS = 100;
 /** A job that was read ahead goes back to its place when it was not started within this time. */
 export const READ_AHEAD_MS_MAX = 1_000;
 
-/** One queue as a worker serves it: its slots, and the jobs read ahead for them. */
+/** Slots that several lines share: those of a queue, or the threads of a worker. */
+export class SharedSlots {
+  readonly limit: number;
+  running = 0;
+  readonly lines: Line[] = [];
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get free(): number {
+    return this.limit - this.running;
+  }
+
+  /** Free, and not meant for a job that is read ahead. */
+  get spare(): number {
+    let spare = this.free;
+    for (const line of this.lines) spare -= line.ahead;
+    return spare;
+  }
+}
+
+/**
+ * One queue as a worker serves it: its slots, and the jobs read ahead for them. A queue has two lines when some
+ * of its jobs run in threads: while all threads are taken, the others must go on to be claimed.
+ */
 export class Line {
   readonly queue: string;
   readonly names: readonly string[];
   readonly concurrency: number;
+  /** Empty for a line that shares nothing. */
+  readonly shared: readonly SharedSlots[];
+  /** The other line of the same queue. */
+  twin: Line | undefined;
   running = 0;
   /** How long the storage took for its last answer. */
   roundTripMs = 0;
@@ -31,10 +60,17 @@ export class Line {
   #windowFinished = 0;
   #lastFinished = 0;
 
-  constructor(queue: string, names: readonly string[], concurrency: number) {
+  constructor(
+    queue: string,
+    names: readonly string[],
+    concurrency: number,
+    shared: readonly SharedSlots[] = [],
+  ) {
     this.queue = queue;
     this.names = names;
     this.concurrency = concurrency;
+    this.shared = shared;
+    for (const slots of shared) slots.lines.push(this);
   }
 
   get ahead(): number {
@@ -42,7 +78,28 @@ export class Line {
   }
 
   get free(): number {
-    return this.concurrency - this.running;
+    let free = this.concurrency - this.running;
+    for (const slots of this.shared) free = Math.min(free, slots.free);
+    return free;
+  }
+
+  /** Slots that another claimed job could take. */
+  get spare(): number {
+    let spare = this.concurrency - this.running - this.ahead;
+    for (const slots of this.shared) spare = Math.min(spare, slots.spare);
+    return spare;
+  }
+
+  /** A job of this line takes a slot. */
+  take(): void {
+    this.running += 1;
+    for (const slots of this.shared) slots.running += 1;
+  }
+
+  /** And gives it back. */
+  giveBack(): void {
+    this.running -= 1;
+    for (const slots of this.shared) slots.running -= 1;
   }
 
   add(job: ClaimedJob, monotonic: number): void {
@@ -53,7 +110,7 @@ export class Line {
 
   /** The next job to start, when there is one and a slot for it. */
   next(): ClaimedJob | undefined {
-    if (this.running >= this.concurrency) return undefined;
+    if (this.free <= 0) return undefined;
     const job = this.#ahead[this.#head];
     if (job === undefined) return undefined;
     this.#head += 1;
@@ -118,7 +175,7 @@ export class Line {
     return {
       queue: this.queue,
       names: this.names,
-      room: Math.max(0, Math.min(room, this.free - this.ahead)),
+      room: Math.max(0, Math.min(room, this.spare)),
       readAhead: Math.max(0, target - waiting),
     };
   }

@@ -51,7 +51,9 @@ export class Lookout {
   }
 
   #blocked(blockedMs: number): void {
-    const running = [...this.#deps.slots.runs].slice(0, NAMED_MAX).map((run) => run.event);
+    // What runs in a thread cannot have done it.
+    const suspects = [...this.#deps.slots.runs].filter((run) => run.kill === undefined);
+    const running = suspects.slice(0, NAMED_MAX).map((run) => run.event);
     this.#deps.blocked({ blockedMs, running });
     const names = [...new Set(running.map(({ name }) => name))].join(", ");
     this.#deps.logger.warn(

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { type Duration, toMs } from "../duration.ts";
 import { DuplicateJobError, InvalidOptionError, MissingHandlerError } from "../errors.ts";
 import type { AnyJobDefinition } from "../job/definition.ts";
@@ -5,6 +6,7 @@ import { limits } from "../job/limits.ts";
 import { checkName } from "../job/name.ts";
 import { builtIn } from "../job/options.ts";
 import type { Jobs } from "../jobs.ts";
+import { threadModule } from "./threads.ts";
 
 /** Options of a worker that do not depend on its definitions. */
 export interface WorkerSettings {
@@ -20,6 +22,8 @@ export interface WorkerSettings {
   readonly maxConcurrency?: number;
   /** Claim again only when fewer than this many run or wait in this worker. @default maxConcurrency */
   readonly refillBelow?: number;
+  /** Threads for the jobs whose definition names one: as many of them run at once. 1 to 256. @default one a processor */
+  readonly threads?: number;
   /** How long `stop` waits for running handlers before it fires their signals. @default "25s" */
   readonly shutdownTimeout?: Duration;
   /** After its timeout a run that does not end is given up this much later; its slot stays taken. @default "30s" */
@@ -51,6 +55,7 @@ export interface WorkerPlan {
   readonly concurrency: number;
   readonly maxConcurrency: number;
   readonly refillBelow: number;
+  readonly threads: number;
   readonly shutdownTimeoutMs: number;
   readonly timeoutGraceMs: number;
   readonly slowAfterMs: number;
@@ -64,6 +69,7 @@ const KNOWN: readonly (keyof WorkerSettings | "state")[] = [
   "concurrency",
   "maxConcurrency",
   "refillBelow",
+  "threads",
   "shutdownTimeout",
   "timeoutGrace",
   "slowAfter",
@@ -104,7 +110,8 @@ export function planWorker(
       throw new InvalidOptionError("definitions", definition, "Use what defineJob() returns.");
     }
     if (handlers.has(definition.name)) throw new DuplicateJobError(definition.name);
-    if (definition.run === undefined) throw new MissingHandlerError(definition.name);
+    if (definition.thread !== undefined) threadModule(definition.thread);
+    else if (definition.run === undefined) throw new MissingHandlerError(definition.name);
     handlers.set(definition.name, definition);
   }
   const concurrency = slots(options.concurrency ?? 10, "concurrency");
@@ -127,6 +134,10 @@ export function planWorker(
     concurrency,
     maxConcurrency,
     refillBelow,
+    threads:
+      options.threads === undefined
+        ? Math.min(availableParallelism(), limits.threads)
+        : slots(options.threads, "threads", limits.threads),
     shutdownTimeoutMs: toMs(options.shutdownTimeout ?? "25s", "shutdownTimeout"),
     timeoutGraceMs: toMs(options.timeoutGrace ?? "30s", "timeoutGrace"),
     slowAfterMs:
@@ -165,8 +176,7 @@ function queuesOf(
   return served;
 }
 
-function slots(value: unknown, option: string): number {
-  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= limits.concurrency)
-    return value;
-  throw new InvalidOptionError(option, value, `Use an integer from 1 to ${limits.concurrency}.`);
+function slots(value: unknown, option: string, most: number = limits.concurrency): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw new InvalidOptionError(option, value, `Use an integer from 1 to ${most}.`);
 }

@@ -4,7 +4,6 @@ import type { ClaimedJob, ClaimRequest, Lease, Storage } from "../storage/storag
 import { Conditions } from "./conditions.ts";
 import { Doubts } from "./doubts.ts";
 import { Fetcher } from "./fetch.ts";
-import type { Line } from "./line.ts";
 import type { WorkerPlan } from "./options.ts";
 import type { Reporter } from "./reporter.ts";
 import type { RunServices } from "./run-context.ts";
@@ -129,7 +128,7 @@ export class Pipeline {
   /** Something may have become available everywhere. */
   refresh(): void {
     this.#news += 1;
-    for (const line of this.slots.lines.values()) line.drained = false;
+    for (const line of this.slots.lines.all) line.drained = false;
     this.kick();
   }
 
@@ -206,7 +205,7 @@ export class Pipeline {
       this.#settler.answered();
       this.#request = undefined;
       const roundTripMs = performance.now() - sentAt;
-      for (const line of this.slots.lines.values()) line.roundTripMs = roundTripMs;
+      for (const line of this.slots.lines.all) line.roundTripMs = roundTripMs;
       const { reporter } = this.#host;
       for (let i = 0; i < settled.length; i += 1) {
         if (settled[i] !== "stale") continue;
@@ -257,7 +256,7 @@ export class Pipeline {
       return false;
     }
     // What came back is at its old place, for whoever claims next.
-    for (const line of this.slots.lines.values()) line.drained = false;
+    for (const line of this.slots.lines.all) line.drained = false;
     this.#conditions.check();
     return true;
   }
@@ -289,7 +288,7 @@ export class Pipeline {
     if (request.processId !== this.#host.processId()) return;
     for (const job of jobs) {
       got.set(job.queue, (got.get(job.queue) ?? 0) + 1);
-      const line = this.slots.lines.get(job.queue) as Line;
+      const line = this.slots.lines.of(job.queue, job.name);
       if (this.slots.isStray(job.id)) {
         // Its earlier run still goes on in this very process: two at once is what must not be.
         this.#settler.add(
@@ -306,12 +305,12 @@ export class Pipeline {
         line.add(job, now);
       }
     }
-    for (const { queue, room, readAhead } of request.queues) {
-      const line = this.slots.lines.get(queue);
+    for (const { queue, names, room, readAhead } of request.queues) {
+      const line = this.slots.lines.of(queue, names[0] as string);
       // A marked job came alone: more of them may wait. And what became available while the request was under
       // way need not be in its answer: the storage may have looked just before.
       const isAll = !marked && news === this.#news;
-      if (line !== undefined) line.drained = isAll && (got.get(queue) ?? 0) < room + readAhead;
+      line.drained = isAll && (got.get(queue) ?? 0) < room + readAhead;
     }
     // What arrives while the worker pauses or stops goes back unspent.
     if (mayStart) this.slots.fill();

@@ -85,12 +85,12 @@ export class RunContext implements JobContext<unknown> {
           throw new InvalidOptionError(`checkpoint "${key}"`, value, "Use remove() to take an entry away.");
         }
         const text = valueText(`Checkpoint "${key}"`, value, limits.checkpointBytes);
-        await this.#note({ checkpoint: { [key]: text } });
+        await saveNote(this.#run, this.#services.storage, { checkpoint: { [key]: text } });
         entries.set(key, text);
       },
       remove: async (key) => {
         checkName(key, "checkpoint key");
-        await this.#note({ checkpoint: { [key]: null } });
+        await saveNote(this.#run, this.#services.storage, { checkpoint: { [key]: null } });
         entries.delete(key);
       },
     };
@@ -100,7 +100,9 @@ export class RunContext implements JobContext<unknown> {
     if (value === undefined) {
       throw new InvalidOptionError("setResult", value, "Use a JSON value; null stands for none.");
     }
-    await this.#note({ result: valueText("The result", value, limits.resultBytes) });
+    await saveNote(this.#run, this.#services.storage, {
+      result: valueText("The result", value, limits.resultBytes),
+    });
   }
 
   async completeIn<T>(tx: object, result?: T): Promise<T> {
@@ -125,12 +127,13 @@ export class RunContext implements JobContext<unknown> {
     run.completedIn = before;
     throw new LeaseLostError(run.id);
   }
+}
 
-  async #note(note: Note): Promise<void> {
-    const saved = await this.#services.storage.note(this.#run.lease, note);
-    if (saved === "saved") return;
-    const lost = new LeaseLostError(this.#run.id);
-    this.#run.abort(lost);
-    throw lost;
-  }
+/** Save something of a run while it goes on. @throws LeaseLostError when the job is no longer held */
+export async function saveNote(run: Run, storage: Storage, note: Note): Promise<void> {
+  const saved = await storage.note(run.lease, note);
+  if (saved === "saved") return;
+  const lost = new LeaseLostError(run.id);
+  run.abort(lost);
+  throw lost;
 }

@@ -1,20 +1,12 @@
 import type { AnyJobDefinition } from "../job/definition.ts";
-import { serializeError } from "../job/error.ts";
 import type { RunEnd } from "../job/lifecycle.ts";
-import { limits } from "../job/limits.ts";
 import { validatePayload } from "../job/options.ts";
-import { directiveOf, RetryAfter } from "../job/outcome.ts";
-import { parsePayload, valueText } from "../job/payload.ts";
-import {
-  InvalidPayloadError,
-  RolledBackError,
-  ShutdownError,
-  type TimeoutError,
-  UnrecoverableError,
-} from "../errors.ts";
+import { parsePayload } from "../job/payload.ts";
+import { RolledBackError, ShutdownError, type TimeoutError } from "../errors.ts";
 import type { ClaimedJob, Lease } from "../storage/storage.ts";
 import type { JobEvent } from "./events.ts";
 import type { Line } from "./line.ts";
+import { endOfReturn, endOfThrow, RefusedPayload, refusedPayload } from "./thread/ending.ts";
 
 /** One run of one job in this process, from start to settle. */
 export class Run {
@@ -35,6 +27,8 @@ export class Run {
   cancelAsked: string | undefined;
   /** Checkpoint entries as JSON text, this run's own included. */
   checkpoint: Map<string, string> | undefined;
+  /** Ends the thread in which it runs; absent when it runs in none. Too late is fine. */
+  kill: ((reason: Error) => void) | undefined;
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
 
@@ -93,7 +87,7 @@ export function execute(
 ): void {
   let end: RunEnd;
   try {
-    const checked = check(run, definition);
+    const checked = checkedPayload(run, definition);
     const returned =
       checked instanceof Promise
         ? checked.then((done) => call(run, definition, done, context))
@@ -102,24 +96,34 @@ export function execute(
       // A foreign thenable may call back twice, or throw: a real promise does neither.
       const promise = returned instanceof Promise ? returned : Promise.resolve(returned);
       promise.then(
-        (value: unknown) => ended(run, endOfReturn(run, value)),
-        (thrown: unknown) => ended(run, endOfThrow(run, thrown)),
+        (value: unknown) => ended(run, endOf(run, endOfReturn(value))),
+        (thrown: unknown) => ended(run, endOf(run, endOfThrow(thrown))),
       );
       return;
     }
-    end = endOfReturn(run, returned);
+    end = endOfReturn(returned);
   } catch (thrown) {
-    end = endOfThrow(run, thrown);
+    end = endOfThrow(thrown);
   }
-  ended(run, end);
+  ended(run, endOf(run, end));
 }
 
-type Checked = ReturnType<typeof validatePayload>;
+/** What the end of a handler means for its run, given what has happened to that meanwhile. */
+export function endOf(run: Run, end: RunEnd): RunEnd {
+  // Too late is too late, also for a handler that comes back with a value after all.
+  if (run.timedOut !== undefined || end.kind === "threw") {
+    if (run.abortReason instanceof ShutdownError) return { kind: "released" };
+    return run.timedOut === undefined ? end : endOfThrow(run.timedOut);
+  }
+  // That it was completed is not its handler's word any more. After a commit this end changes nothing.
+  if (run.completedIn && end.kind === "returned") return endOfThrow(new RolledBackError(run.id));
+  return end;
+}
 
-/** The stored payload is bad: no retry will make it good. Not to be taken for an error the handler throws. */
-class RefusedPayload extends Error {}
+export type Checked = ReturnType<typeof validatePayload>;
 
-function check(run: Run, definition: AnyJobDefinition): Checked {
+/** The stored payload as the handler gets it. @throws RefusedPayload when it is no JSON */
+export function checkedPayload(run: Run, definition: AnyJobDefinition): Checked {
   try {
     return validatePayload(definition, parsePayload(run.job.payload));
   } catch (problem) {
@@ -128,67 +132,9 @@ function check(run: Run, definition: AnyJobDefinition): Checked {
 }
 
 function call(run: Run, definition: AnyJobDefinition, checked: Awaited<Checked>, context: unknown): unknown {
-  if (!checked.ok) {
-    // A schema that failed (a bug, a service it asks) may know better next time.
-    if ("thrown" in checked) throw checked.thrown;
-    throw new RefusedPayload("", { cause: new InvalidPayloadError(run.job.name, checked.issues) });
-  }
+  if (!checked.ok) throw refusedPayload(run.job.name, checked);
   const handler = definition.run as (payload: unknown, ctx: unknown) => unknown;
   return handler(checked.payload, context);
-}
-
-function endOfReturn(run: Run, value: unknown): RunEnd {
-  // Too late is too late, also for a handler that comes back with a value after all.
-  if (run.timedOut !== undefined) return endOfThrow(run, run.timedOut);
-  const directive = directiveIn(value);
-  if (directive !== undefined) {
-    switch (directive.kind) {
-      case "snooze":
-        return { kind: "snoozed", later: directive.later };
-      case "reschedule":
-        return { kind: "rescheduled", later: directive.later };
-      case "cancel":
-        return { kind: "cancelled", reason: directive.reason };
-    }
-  }
-  // That it was completed is not its handler's word any more. After a commit this end changes nothing.
-  if (run.completedIn) return { kind: "threw", error: serializeError(new RolledBackError(run.id)) };
-  if (value === undefined) return { kind: "returned" };
-  try {
-    return { kind: "returned", result: valueText("The result", value, limits.resultBytes) };
-  } catch (problem) {
-    // The work is done: running it again because its result is odd would do it twice.
-    return { kind: "returned", note: serializeError(problem).message };
-  }
-}
-
-function endOfThrow(run: Run, thrown: unknown): RunEnd {
-  if (run.abortReason instanceof ShutdownError) return { kind: "released" };
-  if (run.timedOut !== undefined) return { kind: "threw", error: serializeError(run.timedOut) };
-  if (isA(thrown, RefusedPayload)) {
-    return { kind: "threw", error: serializeError(thrown.cause), fatal: true };
-  }
-  const error = serializeError(thrown);
-  if (isA(thrown, RetryAfter)) return { kind: "threw", error, retryAfterMs: thrown.delayMs };
-  if (isA(thrown, UnrecoverableError)) return { kind: "threw", error, fatal: true };
-  return { kind: "threw", error };
-}
-
-/** `instanceof` runs the value's own code when it is a proxy, and that may throw. */
-function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
-  try {
-    return value instanceof type;
-  } catch {
-    return false;
-  }
-}
-
-function directiveIn(value: unknown): ReturnType<typeof directiveOf> {
-  try {
-    return directiveOf(value);
-  } catch {
-    return undefined;
-  }
 }
 
 function isThenable(value: unknown): value is Promise<never> {

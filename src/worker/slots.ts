@@ -1,16 +1,22 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { CancelledError, LeaseLostError, TimeoutError } from "../errors.ts";
+import { CancelledError, LeaseLostError, ShutdownError, TimeoutError } from "../errors.ts";
 import { serializeError } from "../job/error.ts";
 import { decide, type RunEnd } from "../job/lifecycle.ts";
 import type { Ask, ClaimedJob, Lease, ServedQueue } from "../storage/storage.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Line } from "./line.ts";
+import { Lines } from "./lines.ts";
 import type { WorkerPlan } from "./options.ts";
 import type { Reporter } from "./reporter.ts";
 import { execute, Run } from "./run.ts";
 import { RunContext, type RunServices } from "./run-context.ts";
 import { leaseOf, type Settler } from "./settle.ts";
+import { runInThread } from "./threaded-run.ts";
+import { Threads } from "./threads.ts";
 import type { Verdicts } from "./verdicts.ts";
+
+/** How long a handler in a thread has after its timeout or the loss of its lease, before its thread is ended. */
+export const THREAD_GRACE_MS = 500;
 
 /** What the slots need around them. */
 export interface SlotsDeps {
@@ -36,7 +42,8 @@ export class Slots {
   readonly #deps: SlotsDeps;
   readonly #settler: Settler;
   readonly #deadlines: Deadlines;
-  readonly lines: Map<string, Line> = new Map();
+  readonly lines: Lines;
+  readonly #threads: Threads;
   readonly runs: Set<Run> = new Set();
   /** Runs given up whose handlers go on, by job id. */
   readonly #strays = new Map<number, Run>();
@@ -44,11 +51,14 @@ export class Slots {
   finished = 0;
   #running = 0;
   #filling = false;
+  #threadedFirst = false;
   #turnNow: number | undefined;
 
   constructor(deps: SlotsDeps) {
     this.#deps = deps;
     this.#settler = deps.settler;
+    this.lines = new Lines(deps.plan);
+    this.#threads = new Threads(deps.plan.threads);
     this.#deadlines = new Deadlines(deps.clock, this.runs, (run) => this.#late(run));
   }
 
@@ -64,7 +74,7 @@ export class Slots {
 
   /** What this worker serves, as it tells the fleet. */
   served(): ServedQueue[] {
-    return [...this.lines.values()].map(({ queue, names, concurrency }) => ({ queue, names, concurrency }));
+    return this.lines.served();
   }
 
   get areAllOver(): boolean {
@@ -80,7 +90,7 @@ export class Slots {
   held(): { holds: Lease[]; starts: Lease[] } {
     const holds: Lease[] = [];
     for (const run of this.runs) if (!run.over) holds.push(run.lease);
-    for (const line of this.lines.values()) {
+    for (const line of this.lines.all) {
       for (const job of line.peekAhead()) holds.push(leaseOf(job));
     }
     return { holds, starts: this.starts() };
@@ -104,7 +114,13 @@ export class Slots {
     // Handlers that end at once call back into here: the outer loop goes on for them.
     if (this.#filling) return;
     this.#filling = true;
-    for (const line of this.lines.values()) {
+    let lines = this.lines.all;
+    if (this.lines.hasTwins) {
+      // The two lines of a queue share its slots: none of them may always come first.
+      this.#threadedFirst = !this.#threadedFirst;
+      if (this.#threadedFirst) lines = lines.toReversed();
+    }
+    for (const line of lines) {
       // Asked for every job: the one before may have blocked the event loop until the leases were gone.
       while (this.#running < this.#deps.plan.maxConcurrency && this.#deps.mayClaim()) {
         const job = line.next();
@@ -120,7 +136,7 @@ export class Slots {
     const { services, plan, reporter } = this.#deps;
     const run = new Run(job, line, this.now());
     this.runs.add(run);
-    line.running += 1;
+    line.take();
     this.#running += 1;
     const definition = plan.handlers.get(job.name);
     if (definition === undefined || run.cancelAsked !== undefined) {
@@ -131,14 +147,23 @@ export class Slots {
     }
     if (run.deadline !== Number.POSITIVE_INFINITY) this.#deadlines.add(run.deadline);
     reporter.started(run);
-    execute(run, definition, new RunContext(run, services), this.#onEnd);
+    if (definition.thread === undefined) {
+      execute(run, definition, new RunContext(run, services), this.#onEnd);
+    } else {
+      runInThread(
+        run,
+        definition,
+        { services, threads: this.#threads, handlers: plan.handlers },
+        this.#onEnd,
+      );
+    }
   }
 
   readonly #onEnd = (run: Run, end: RunEnd): void => this.#runEnded(run, end);
 
   #runEnded(run: Run, end: RunEnd): void {
     this.runs.delete(run);
-    run.line.running -= 1;
+    run.line.giveBack();
     this.#running -= 1;
     this.finished += 1;
     run.line.countFinished();
@@ -170,7 +195,7 @@ export class Slots {
 
   /** Back to their place, unspent. */
   releaseAhead(olderThan?: number): void {
-    for (const line of this.lines.values()) {
+    for (const line of this.lines.all) {
       for (const job of line.takeAhead(olderThan)) {
         this.#deps.reporter.released(job);
         this.#settler.add(job, { state: "available", marked: false }, this.now());
@@ -189,6 +214,12 @@ export class Slots {
     this.#deps.changed();
   }
 
+  /** End every thread, and what runs in it. Resolves when they are gone. */
+  async endThreads(): Promise<void> {
+    for (const run of this.runs) run.kill?.(new ShutdownError());
+    await this.#threads.close();
+  }
+
   /** The leases are gone: nothing of what is here counts any more. */
   forsake(): number {
     let aborted = 0;
@@ -197,7 +228,7 @@ export class Slots {
       this.#forsake(run);
       aborted += 1;
     }
-    for (const line of this.lines.values()) line.takeAhead();
+    for (const line of this.lines.all) line.takeAhead();
     return aborted;
   }
 
@@ -208,7 +239,9 @@ export class Slots {
 
   #forsake(run: Run): void {
     this.#giveUp(run);
-    run.abort(new LeaseLostError(run.id));
+    const lost = new LeaseLostError(run.id);
+    run.abort(lost);
+    if (run.kill !== undefined) setTimeout(() => run.kill?.(lost), THREAD_GRACE_MS).unref();
   }
 
   abortRuns(reason: Error): void {
@@ -218,7 +251,7 @@ export class Slots {
   /** These leases no longer stand. */
   lost(leases: readonly Lease[]): void {
     const tokens = new Map(leases.map((lease) => [lease.id, lease.token]));
-    for (const line of this.lines.values()) line.drop((job) => tokens.get(job.id) === job.token);
+    for (const line of this.lines.all) line.drop((job) => tokens.get(job.id) === job.token);
     for (const run of this.runs) {
       // A lease is gone, too, when a transaction has completed the job and its handler still tidies up.
       if (!run.over && !run.completedIn && tokens.get(run.id) === run.job.token) this.#forsake(run);
@@ -234,10 +267,15 @@ export class Slots {
       if (ask === undefined || ask.generation !== run.job.generation || run.cancelAsked !== undefined)
         continue;
       run.cancelAsked = ask.reason;
-      run.abort(new CancelledError(ask.reason));
+      const cancelled = new CancelledError(ask.reason);
+      run.abort(cancelled);
+      if (run.kill !== undefined) {
+        const { clock, plan } = this.#deps;
+        clock.at(clock.now() + plan.timeoutGraceMs, () => run.kill?.(cancelled));
+      }
     }
     // Who only waits here does not start any more.
-    for (const line of this.lines.values()) {
+    for (const line of this.lines.all) {
       for (const job of line.drop(({ id, generation }) => reasons.get(id)?.generation === generation)) {
         const reason = (reasons.get(job.id) as Ask).reason;
         this.#deps.reporter.cancelled(job, reason);
@@ -253,8 +291,12 @@ export class Slots {
     const timedOut = new TimeoutError(run.job.timeoutMs ?? 0);
     run.timedOut = timedOut;
     run.abort(timedOut);
-    clock.at(run.deadline + plan.timeoutGraceMs, () => {
+    const isThreaded = run.kill !== undefined;
+    const graceMs = isThreaded ? Math.min(plan.timeoutGraceMs, THREAD_GRACE_MS) : plan.timeoutGraceMs;
+    clock.at(run.deadline + graceMs, () => {
       if (!this.runs.has(run) || run.over) return;
+      // A thread can be ended, and its slot is free at once.
+      if (isThreaded) return run.kill?.(timedOut);
       // The attempt has failed; what the handler still does is void, but it does occupy its slot.
       this.#giveUp(run);
       reporter.overdue(run);

@@ -9,7 +9,6 @@ import { Due } from "./due.ts";
 import { WorkerEmitter } from "./emitter.ts";
 import { HandlerState } from "./handler-state.ts";
 import { Hints } from "./hints.ts";
-import { layLines } from "./lines.ts";
 import { Lookout } from "./lookout.ts";
 import { Membership } from "./membership.ts";
 import { findNeglect, NeglectReport } from "./neglect.ts";
@@ -219,10 +218,11 @@ export class Worker extends WorkerEmitter implements Service {
       this.#pipeline.slots.abortRuns(new ShutdownError());
       await Promise.race([ended, this.#timers.after(STOP_GRACE_MS)]);
       this.#pipeline.slots.releaseRuns();
+      const threadsOver = this.#pipeline.slots.endThreads();
       const told = Promise.allSettled([this.#membership.rejoining, this.#rescuing]).then(() =>
         this.#pipeline.allSettled(),
       );
-      await Promise.race([told, this.#timers.after(STOP_FLUSH_MS)]);
+      await Promise.race([Promise.all([told, threadsOver]), this.#timers.after(STOP_FLUSH_MS)]);
       this.#pipeline.end();
     }
     this.#hurry = undefined;
@@ -318,12 +318,12 @@ export class Worker extends WorkerEmitter implements Service {
   // ── What makes it move ─────────────────────────────────────────────────────
 
   async #layLines(): Promise<boolean> {
-    return layLines(this.#pipeline.slots.lines, this.#plan, this.#deps.storage);
+    return this.#pipeline.slots.lines.lay(this.#deps.storage);
   }
 
   #listen(): void {
     if (this.#phase !== "started") return;
-    this.#hints.listen(this.#pipeline.slots.lines.values(), this.#membership.processId);
+    this.#hints.listen(this.#pipeline.slots.served(), this.#membership.processId);
   }
 
   async #poll(): Promise<void> {
@@ -361,7 +361,7 @@ export class Worker extends WorkerEmitter implements Service {
 
   async #reportNeglect(): Promise<void> {
     const found = await findNeglect(this.#deps.storage);
-    this.#neglect.report(found, (queue) => this.#pipeline.slots.lines.has(queue));
+    this.#neglect.report(found, (queue) => this.#pipeline.slots.lines.serves(queue));
   }
 
   // ── Errors of the storage ──────────────────────────────────────────────────
