@@ -507,7 +507,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "bad-payload-is-retried",
     why: "a payload that can never be run would be tried again and again",
-    file: "src/worker/run.ts",
+    file: "src/worker/thread/ending.ts",
     find: 'return { kind: "threw", error: serializeError(thrown.cause), fatal: true };',
     replace: 'return { kind: "threw", error: serializeError(thrown.cause) };',
     tests: [
@@ -571,16 +571,16 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "value-after-the-timeout-counts",
     why: "a run that took too long would complete, or not, by chance",
     file: "src/worker/run.ts",
-    find: "if (run.timedOut !== undefined) return endOfThrow(run, run.timedOut);",
-    replace: "if (run.timedOut === null) return endOfThrow(run, run.timedOut);",
+    find: 'if (run.timedOut !== undefined || end.kind === "threw") {',
+    replace: 'if (end.kind === "threw") {',
     tests: ["test/worker/limits.test.ts", "-t", "'memory' fires the signal at the timeout"],
   },
   {
     name: "more-slots-than-allowed",
     why: "concurrency is what protects the services that handlers call",
     file: "src/worker/line.ts",
-    find: "if (this.running >= this.concurrency) return undefined;",
-    replace: "if (this.running > this.concurrency) return undefined;",
+    find: "if (this.free <= 0) return undefined;",
+    replace: "if (this.free < 0) return undefined;",
     tests: [
       "test/worker/flow.test.ts",
       "-t",
@@ -749,5 +749,39 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     find: "pg_advisory_xact_lock",
     replace: "pg_try_advisory_xact_lock",
     tests: ["test/postgres/migrate.test.ts"],
+  },
+
+  // ── The job server ─────────────────────────────────────────────────────────
+  {
+    name: "remote-enqueue-has-no-name",
+    why: "an enqueue that is repeated after a reconnect would be stored twice",
+    file: "src/storage/remote/remote-storage.ts",
+    find: "const id = batchId ?? `${this.#batches}-${this.#batch}`;",
+    replace: "const id = batchId ?? `${this.#batches}-${this.#batch}-${Math.random()}`.slice(0, 0);",
+    tests: ["test/server/cuts.test.ts"],
+  },
+  {
+    name: "server-knows-any-token",
+    why: "whoever guesses that there are tokens could run and remove jobs",
+    file: "src/server/access.ts",
+    find: "timingSafeEqual(known.digest, digest)",
+    replace: "timingSafeEqual(digest, digest)",
+    tests: ["test/server/security.test.ts"],
+  },
+  {
+    name: "server-takes-pages-of-browsers",
+    why: "every page that a developer opens could reach the server on his machine",
+    file: "src/server/ws-listener.ts",
+    find: "if (request.headers.origin !== undefined) {",
+    replace: 'if (request.headers.origin === "") {',
+    tests: ["test/server/security.test.ts"],
+  },
+  {
+    name: "frames-are-believed",
+    why: "five bytes that announce a long list would cost the server a gigabyte",
+    file: "src/wire/frame.ts",
+    find: "if (inside > length - at)",
+    replace: "if (inside < 0 && length > at)",
+    tests: ["src/wire/frame.test.ts"],
   },
 ];

@@ -61,6 +61,8 @@ const samples: Record<string, [JobwrightError, ...string[]]> = {
     "format 9",
     "up to 3",
   ],
+  AccessDeniedError: [new errors.AccessDeniedError("No token."), "No token."],
+  ProtocolError: [new errors.ProtocolError("Another version."), "Another version."],
   StorageCorruptedError: [new errors.StorageCorruptedError("Bad page."), "Bad page."],
 };
 
