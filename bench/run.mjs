@@ -1,5 +1,6 @@
 // npm run bench -- [scenario …] [--quick]
 // npm run bench -- postgres [--full] [--size n] [--json file] [--without contender] [--measures name,…]
+// npm run bench -- server [--quick | --full] [--size n] [--json file] [--without storage] [--measures name,…] [--profile folder]
 // Every figure stands beside its durability, and every LMDB rate beside the floor of the same run.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
@@ -8,8 +9,18 @@ import { latency } from "./scenario/latency.mjs";
 import { lmdbRates } from "./scenario/lmdb-rates.mjs";
 import { memoryLoop } from "./scenario/memory-loop.mjs";
 import { postgres } from "./scenario/postgres.mjs";
+import { threads } from "./scenario/threads.mjs";
+import { server } from "./scenario/server.mjs";
 
-const SCENARIOS = { memory: memoryLoop, lmdb: lmdbRates, latency, flat: flatScenario, postgres };
+const SCENARIOS = {
+  memory: memoryLoop,
+  lmdb: lmdbRates,
+  latency,
+  flat: flatScenario,
+  postgres,
+  server,
+  threads,
+};
 
 const { values, positionals: chosen } = readArguments();
 const unknown = chosen.filter((name) => !(name in SCENARIOS));
@@ -39,6 +50,7 @@ function readArguments() {
         json: { type: "string" },
         without: { type: "string", multiple: true, default: [] },
         measures: { type: "string" },
+        profile: { type: "string" },
       },
     });
   } catch (error) {

@@ -1,5 +1,7 @@
 // One client process of one contender: it does what it is told and answers with what it measured. All
 // contenders do the same things through the same code; only `contender/…` differs.
+import { percentile } from "../print.mjs";
+
 const [file, options] = process.argv.slice(2);
 const { create } = await import(`./contender/${file}`);
 const contender = create(JSON.parse(options));
@@ -17,6 +19,22 @@ const commands = {
   open: (url) => contender.open(url),
   close: () => contender.close(),
   unfinished: () => contender.unfinished(),
+  /** Of this process so far, in µs. */
+  cpu() {
+    const { user, system } = process.cpuUsage();
+    return user + system;
+  },
+  /** Reads that cost the storage nearly nothing, one after the other. */
+  async look({ looks, ms }) {
+    const times = [];
+    const until = now() + ms;
+    while (times.length < looks && now() < until) {
+      const from = now();
+      await contender.look();
+      times.push(now() - from);
+    }
+    return { value: percentile(times, 0.5), p99: percentile(times, 0.99), n: times.length };
+  },
 
   /** One after the other, each awaited. */
   one: ({ jobs, ms }) => timed(jobs, ms, 1, () => contender.one(payload)),

@@ -19,18 +19,18 @@ export class Client {
   heard = () => undefined;
   node = "";
 
-  static async start({ title, file, tuned = false }, { node }) {
+  static async start({ title, file, tuned = false }, { node, execArgv = [] }) {
     const client = new Client();
-    await client.#start(title, [file, JSON.stringify({ tuned })], node);
+    await client.#start(title, [file, JSON.stringify({ tuned })], { node, execArgv });
     return client;
   }
 
-  #start(title, args, node) {
+  #start(title, args, { node, execArgv }) {
     this.#title = title;
     const { DATABASE_URL: _unused, ...env } = process.env;
     this.#child = fork(CHILD, args, {
       execPath: node,
-      execArgv: [],
+      execArgv,
       // graphile-worker writes a line a job otherwise, and nobody is to be measured writing lines.
       env: { ...env, NO_LOG_SUCCESS: "1", NODE_ENV: "production" },
       stdio: ["ignore", "ignore", "pipe", "ipc"],

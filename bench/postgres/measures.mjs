@@ -144,7 +144,7 @@ async function latency({ contender, clients, url, databases, sizes }) {
   const until = now() + sizes.limitMs;
   // Waiting for a poller's warm-up would take longer than the measure.
   for (
-    let i = contender.polls ? 0 : -WARM_UP;
+    let i = contender.polls ? 0 : -(sizes.warmUp ?? WARM_UP);
     i < sizes.latency && (now() < until || times.length === 0);
     i += 1
   ) {

@@ -21,6 +21,7 @@ export function create() {
     async open(url) {
       jobs = await connect(url);
     },
+    look: () => jobs.count({ state: "dead" }),
     one: (payload) => jobs.enqueue(noop, payload),
     bulk: (payloads) => jobs.enqueueMany(noop, payloads),
     async work(heard) {
