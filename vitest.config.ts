@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ViteUserConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const isLong = process.env["JOBWRIGHT_LONG"] === "1";
 /** Where a report for machines is wanted, besides the one for people; see .ci/run. */
@@ -21,17 +22,44 @@ const alias = Object.entries(manifest.exports).flatMap(([subpath, target]) => {
   };
 });
 
+const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
+/** A process of its own for what ends processes, measures, or replaces a module before anybody has loaded it. */
+const apart = [
+  "src/storage/lmdb/durable.test.ts",
+  "test/{cli,crash,lmdb,server,supervisor,postgres/faults}/**/*.test.ts",
+  "test/{bench,demo,examples,flat,package,set-up}.test.ts",
+  "test/postgres/{completion-kills,idle,outages,server,set-up}.test.ts",
+  "test/worker/{liveness,signals,stop,threads*}.test.ts",
+];
+
+/** The files that share a process one after the other, and last: then their process is not ended between them. */
+class ApartFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isApart = ({ project }: TestSpecification): boolean => project.config.isolate;
+    return [...sorted.filter(isApart), ...sorted.filter((file) => !isApart(file))];
+  }
+}
+
 const config: ViteUserConfig = {
   resolve: { alias },
   test: {
     environment: "node",
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    sequence: { sequencer: ApartFirst },
+    // For a quick file it takes longer to load the sources than to test them, so the others share processes.
+    projects: isLong
+      ? [{ extends: true, test: { name: "long", include: all } }]
+      : [
+          { extends: true, test: { name: "apart", include: apart } },
+          { extends: true, test: { name: "together", include: all, exclude: apart, isolate: false } },
+        ],
     // Costs nothing until a test asks for PostgreSQL.
     globalSetup: "test/support/global-set-up.ts",
     pool: "forks",
     // The long run measures: its files must not disturb each other.
     fileParallelism: !isLong,
-    maxWorkers: isLong ? 1 : Math.min(4, Math.max(2, availableParallelism())),
+    // Many tests wait for other processes or for a time to pass: on two cores a third file fills the gaps.
+    maxWorkers: isLong ? 1 : Math.min(4, Math.max(3, availableParallelism())),
     testTimeout: isLong ? 600_000 : 60_000,
     hookTimeout: isLong ? 600_000 : 60_000,
     slowTestThreshold: 2_000,

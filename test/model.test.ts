@@ -18,12 +18,12 @@ import { throughServer } from "./support/through-server.ts";
 const memory: MakeStorage = ({ clock, liveness }) => new MemoryStorage({ clock, liveness });
 
 modelRun("memory", memory, { sequences: size(100, 2_000), commands: 60, reopen: false });
-concurrentRun("memory", memory, { runs: size(50, 500) });
+concurrentRun("memory", memory, { runs: size(25, 500) });
 
 // The engine on disk is closed and opened again in between.
 const lmdb: MakeStorage = (time, folder) => new LmdbStorage({ ...time, path: folder() });
 modelRun("lmdb", lmdb, { sequences: size(25, 500), commands: 60, reopen: true });
-concurrentRun("lmdb", lmdb, { runs: size(10, 100) });
+concurrentRun("lmdb", lmdb, { runs: size(5, 100) });
 
 // One store at a time: a new folder means that the one before is done with.
 let inUse: { readonly folder: string; readonly place: Awaited<ReturnType<typeof takeSchema>> } | undefined;

@@ -73,14 +73,11 @@ async function troubleOf(storage: Storage): Promise<string | undefined> {
 }
 
 function text(request: IncomingMessage, response: ServerResponse, status: number, body: string): void {
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    response.setHeader("Allow", "GET, HEAD");
-    status = 405;
-    body = "GET only\n";
-  }
+  const isLook = request.method === "GET" || request.method === "HEAD";
+  if (!isLook) response.setHeader("Allow", "GET, HEAD");
   if (!response.hasHeader("Content-Type")) response.setHeader("Content-Type", "text/plain; charset=utf-8");
   response.setHeader("X-Content-Type-Options", "nosniff");
   response.setHeader("Cache-Control", "no-store");
-  response.writeHead(status);
-  response.end(request.method === "HEAD" ? undefined : body);
+  response.writeHead(isLook ? status : 405);
+  response.end(request.method === "HEAD" ? undefined : isLook ? body : "GET only\n");
 }

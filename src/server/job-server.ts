@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { type AddressInfo, isIP } from "node:net";
+import { type AddressInfo, isIP, type Socket } from "node:net";
 import { monotonicMs } from "../clock.ts";
 import { type Duration, toMs } from "../duration.ts";
 import { InvalidOptionError, StateError } from "../errors.ts";
@@ -88,6 +88,8 @@ export class JobServer implements Service {
   readonly #heartbeatMs: number;
   readonly #zmqPlan: ZmqPlan | undefined;
   readonly #sessions = new Set<Session>();
+  /** Every connection below HTTP, those that have not said a word among them. */
+  readonly #sockets = new Set<Socket>();
   #http: Server | undefined;
   #websockets: { close(): void } | undefined;
   #zmq: ZmqListener | undefined;
@@ -218,6 +220,10 @@ export class JobServer implements Service {
             { ...tls, ...(tls.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }) },
             answer,
           );
+    http.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
     await new Promise<void>((resolve, reject) => {
       http.once("error", reject);
       http.listen(port, this.#host, () => {
@@ -273,7 +279,8 @@ export class JobServer implements Service {
     await Promise.race([allClosed, late, pause(CLOSE_MS)]);
     clearTimeout(timer);
     for (const session of [...this.#sessions]) session.destroy();
-    http.closeAllConnections();
+    // Also those that HTTP does not know: in the middle of a handshake, or upgraded.
+    for (const socket of [...this.#sockets]) socket.destroy();
     await allClosed;
   }
 

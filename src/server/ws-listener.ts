@@ -113,11 +113,13 @@ function refusalOf(request: IncomingMessage, options: WsListenerOptions, open: n
 /** What a request shows of who makes it. */
 export function credentialsOf(request: IncomingMessage): Credentials {
   const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-  return { token, proven: (request.socket as Partial<TLSSocket>).authorized === true };
+  return { token, certified: (request.socket as Partial<TLSSocket>).authorized === true };
 }
 
 function refuse(socket: Duplex, { status, why }: Refusal): void {
   const challenge = status.startsWith("401") ? "WWW-Authenticate: Bearer\r\n" : "";
+  // Who does not end his side would keep a connection that nobody counts, and hold up a stop.
+  socket.once("finish", () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status}\r\n${challenge}Content-Type: text/plain; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(why)}\r\nConnection: close\r\n\r\n${why}`,

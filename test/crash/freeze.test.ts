@@ -24,7 +24,7 @@ function isStopped({ pid }: Child): boolean {
 
 describe.each(places)("a frozen worker, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("changes nothing when it wakes up after its jobs were rescued, and works again", async () => {
-    const freezes = size(2, 10);
+    const freezes = size(1, 10);
     await using scene = await Scene.on(place);
     const options = { lostAfterMs: LOST_AFTER_MS, pollMs: 100 };
     const frozen = scene.launch("worker", { ...options, queues: ["default", "own"] });
@@ -113,7 +113,7 @@ describe.each(places)("a frozen worker, on $label", { timeout: TIMEOUT_MS }, (pl
   });
 
   it("does no harm when it is stopped at any instant of busy work", async () => {
-    const freezes = size(3, 30);
+    const freezes = size(2, 30);
     const random = randomFrom(seed(`freezes at random on ${place.label}`));
     await using scene = await Scene.on(place);
     const options = { lostAfterMs: LOST_AFTER_MS, pollMs: 100 };

@@ -21,8 +21,8 @@ describe.each(places)(
   { timeout: TIMEOUT_MS },
   (place) => {
     it("loses nothing, runs nothing twice at once, counts attempts exactly, and recovers soon", async () => {
-      const kills = size(12, 200);
-      const jobs = size(600, 10_000);
+      const kills = size(10, 200);
+      const jobs = size(500, 10_000);
       const random = randomFrom(seed(`kills on ${place.label}`));
       await using scene = await Scene.on(place);
 

@@ -13,7 +13,7 @@ beforeAll(buildChildren);
 
 describe.each(places)("kill -9 of all processes at once, on $label", { timeout: TIMEOUT_MS }, (place) => {
   it("leaves every acknowledged job there, and all complete in the end", async () => {
-    const times = size(3, 20);
+    const times = size(2, 20);
     const random = randomFrom(seed(`restart of everything on ${place.label}`));
     await using scene = await Scene.on(place);
     const options = { lostAfterMs: place.lostAfterMs };

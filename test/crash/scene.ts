@@ -20,7 +20,7 @@ import type { Place, Store } from "./places.ts";
 /** For a whole test, on a slow machine with much else to do. */
 export const TIMEOUT_MS: number = isLong ? 1_200_000 : 240_000;
 /** A process of ours that does not do what it must within this time hangs, however slow the machine is. */
-const HANG_MS = 30_000;
+const HANG_MS = 60_000;
 const WAITING_STATES = ["scheduled", "available", "running"] as const;
 /** Between two looks at something that other processes change. */
 const LOOK_MS = 5;

@@ -206,7 +206,7 @@ test("nothing acknowledged is lost while others open and close the store", async
     openers.map(async (first) => {
       await first.do("close");
       await first.kill();
-      for (let round = 0; round < size(8, 100); round++) {
+      for (let round = 0; round < size(5, 100); round++) {
         const child = await start();
         await child.do("enqueue", 1);
         await (round % 2 === 0 ? child.do("close") : child.kill());
@@ -220,6 +220,6 @@ test("nothing acknowledged is lost while others open and close the store", async
     const stored = await storage.get(acknowledged.slice(i, i + 500));
     expect(stored.every((job) => job !== undefined)).toBe(true);
   }
-  expect((await storage.count({})).n).toBe(acknowledged.length + 2 * size(8, 100));
+  expect((await storage.count({})).n).toBe(acknowledged.length + 2 * size(5, 100));
   await storage.close();
 });

@@ -3,7 +3,7 @@
 // Method: claims against a model of the order; claimers at once, who count together; and rows counted by the server.
 import * as fc from "fast-check";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { JobId } from "../../src/job/job.ts";
 import { Claims } from "../../src/storage/postgres/claim.ts";
 import type { Row, Statement } from "../../src/storage/postgres/database.ts";
@@ -58,23 +58,38 @@ const PLANNERS: Record<string, Record<string, string>> = {
 
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
-const cleanUps: (() => Promise<unknown>)[] = [];
-afterAll(async () => {
-  for (const cleanUp of cleanUps.reverse()) await cleanUp();
-});
+/** The last one first: a database goes when nobody is connected to it any more. */
+class CleanUps {
+  readonly #all: (() => Promise<unknown>)[] = [];
+
+  add(cleanUp: () => Promise<unknown>): void {
+    this.#all.push(cleanUp);
+  }
+
+  async run(): Promise<void> {
+    for (const cleanUp of this.#all.splice(0).reverse()) await cleanUp();
+  }
+}
+
+const ofTest = new CleanUps();
+const ofDescribe = new CleanUps();
+afterEach(() => ofTest.run());
 
 /** A database of one's own, with our tables in it. */
 class Place {
   readonly url: string;
+  readonly #cleanUps: CleanUps;
 
-  private constructor(url: string) {
+  private constructor(url: string, cleanUps: CleanUps) {
     this.url = url;
+    this.#cleanUps = cleanUps;
   }
 
-  static async make(): Promise<Place> {
+  /** It goes after the test, or with what else is in `cleanUps`. */
+  static async make(cleanUps = ofTest): Promise<Place> {
     const { createDatabase, dropDatabase } = await postgres();
-    const place = new Place(await createDatabase());
-    cleanUps.push(() => dropDatabase(place.url));
+    const place = new Place(await createDatabase(), cleanUps);
+    cleanUps.add(() => dropDatabase(place.url));
     await place.storage();
     return place;
   }
@@ -85,7 +100,7 @@ class Place {
       ...{ maxConnections: connections, claimConnections: connections, logger: SILENT },
     });
     await storage.open();
-    cleanUps.push(() => storage.close());
+    this.#cleanUps.add(() => storage.close());
     return storage;
   }
 
@@ -93,7 +108,7 @@ class Place {
     const client = new pg.Client({ connectionString: this.#told(planner) });
     client.on("error", () => undefined);
     await client.connect();
-    cleanUps.push(() => client.end());
+    this.#cleanUps.add(() => client.end());
     return client;
   }
 
@@ -163,19 +178,28 @@ function released(jobs: readonly ClaimedJob[], marked = false): Settlement[] {
 const CLAIMERS = 16;
 
 describe.each(Object.entries(PLANNERS))("with a planner set %s", (_, planner) => {
+  const tables = ["ready", "job", "lease", "lane", "process", "scheduled"]
+    .map((name) => `jobwright.${name}`)
+    .join();
+  let maker: pg.Client;
+  let storages: PostgresStorage[];
+  // All tests leave the place empty; connecting so many times takes longer than a test.
+  beforeAll(async () => {
+    const place = await Place.make(ofDescribe);
+    maker = await place.client();
+    for (const table of tables.split(",")) {
+      await maker.query(`alter table ${table} set (autovacuum_enabled = off)`);
+    }
+    storages = await Promise.all(Array.from({ length: CLAIMERS }, () => place.storage(planner)));
+    return () => ofDescribe.run();
+  });
+
   it.each([1, 5, 50])(
     "gives claimers at once as much as they ask for, and everything once, over %i lanes",
     async (lanes) => {
-      const place = await Place.make();
       const random = randomFrom(seed(`claims over ${lanes} lanes`));
-      const maker = await place.client();
-      // Statistics of empty tables, for ever.
-      const tables = ["ready", "job", "lease", "lane", "process", "scheduled"].map(
-        (name) => `jobwright.${name}`,
-      );
-      for (const table of tables) await maker.query(`alter table ${table} set (autovacuum_enabled = off)`);
-      await maker.query(`vacuum analyze ${tables.join()}`);
-      const storages = await Promise.all(Array.from({ length: CLAIMERS }, () => place.storage(planner)));
+      // Statistics of empty tables, as long as the test lasts.
+      await maker.query(`vacuum analyze ${tables}`);
       const names = namesOf(lanes);
       const total = size(3_000, 60_000);
       await fill(storages[0] as PostgresStorage, total, () =>
@@ -186,7 +210,7 @@ describe.each(Object.entries(PLANNERS))("with a planner set %s", (_, planner) =>
       let early = 0;
       await Promise.all(
         storages.map(async (storage, index) => {
-          const processId = `p${index}`;
+          const processId = `p${index} of ${lanes}`;
           await register(storage, processId);
           for (;;) {
             const room = Math.floor(random() * 60);
@@ -215,7 +239,7 @@ it("gives each of several claimers at once a marked job, when there are enough",
   const storages = await Promise.all(Array.from({ length: 6 }, () => place.storage()));
   const [first] = storages as [PostgresStorage];
   for (const [index, storage] of storages.entries()) await register(storage, `p${index}`);
-  const turns = size(20, 200);
+  const turns = size(10, 200);
   let missed = 0;
   for (let turn = 0; turn < turns; turn += 1) {
     await fill(first, 6, () => job("a"));
@@ -308,7 +332,7 @@ describe.each(["", " under an old snapshot"])("a claimer%s", (circumstance) => {
   let counted: Counted;
   let letGo: (() => Promise<void>) | undefined;
   beforeAll(async () => {
-    const place = await Place.make();
+    const place = await Place.make(ofDescribe);
     const whole = await place.storage();
     storage = whole;
     client = await place.client();
@@ -322,7 +346,10 @@ describe.each(["", " under an old snapshot"])("a claimer%s", (circumstance) => {
     await fill(whole, GONE, (index) => job("n0", { priority: [-3, 0, 7][index % 3] as number }));
     await client.query("delete from jobwright.ready; delete from jobwright.job");
   });
-  afterAll(() => letGo?.());
+  afterAll(async () => {
+    await letGo?.();
+    await ofDescribe.run();
+  });
 
   it("gets jobs in order, whatever the lanes hold and which of them it asks for", async () => {
     let filled = 0;
@@ -349,12 +376,13 @@ describe.each(["", " under an old snapshot"])("a claimer%s", (circumstance) => {
           expect(answer.jobs.map(({ id }) => idToSeq(id))).toEqual(expected);
         }
       }),
-      { numRuns: size(200, 2_000), seed: seed("order of claims"), endOnFailure: true },
+      { numRuns: size(100, 2_000), seed: seed("order of claims"), endOnFailure: true },
     );
     // By looks at everything and by hints, when there is something to know.
     if (letGo === undefined) return;
-    expect(seen.filter((n) => n > GONE).length).toBeGreaterThan(seen.length / 20);
-    expect(seen.filter((n) => n < GONE / 2).length).toBeGreaterThan(seen.length / 5);
+    // How often is chance; far less than half as often as it was ever seen is no accident.
+    expect(seen.filter((n) => n > GONE).length).toBeGreaterThan(seen.length / 100);
+    expect(seen.filter((n) => n < GONE / 2).length).toBeGreaterThan(seen.length / 20);
   });
 });
 
@@ -439,47 +467,55 @@ class Counted {
   }
 }
 
-describe.each(Object.entries(PLANNERS))("with a planner set %s", (_, planner) => {
-  it("looks at no more than it was asked for", async () => {
-    const place = await Place.make();
-    const storage = await place.storage();
-    await register(storage, "p");
-    const names = namesOf(20);
-    const client = await place.client(planner);
-    const total = size(10_000, 200_000);
-    await client.query("vacuum analyze");
-    const count = new Counted(client);
-    const looked: Record<string, number> = {};
-    const one = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
-      count.seen = 0;
-      const answer = await work();
-      looked[name] = count.seen;
-      return answer;
-    };
-    await fill(storage, total, (index) =>
-      job(names[index % 20] as string, index % 2 === 0 ? {} : { later: { delayMs: 1 } }),
-    );
-    for (const when of ["with statistics of empty tables", "with statistics of full ones"]) {
-      if (when.includes("full")) await client.query("vacuum analyze");
+it("looks at no more than it was asked for, whatever the planner is told", async () => {
+  const place = await Place.make();
+  const storage = await place.storage();
+  await register(storage, "p");
+  const names = namesOf(20);
+  const maker = await place.client();
+  const total = size(10_000, 200_000);
+  // The statistics of empty tables must outlast what fills them.
+  await maker.query(`do $$ declare one record; begin
+    for one in select oid::regclass as name from pg_class where relnamespace = 'jobwright'::regnamespace and relkind = 'r' loop
+      execute format('alter table %s set (autovacuum_enabled = off)', one.name);
+    end loop;
+  end $$`);
+  await maker.query("vacuum analyze");
+  const counts: (readonly [planner: string, count: Counted])[] = [];
+  for (const [name, planner] of Object.entries(PLANNERS)) {
+    counts.push([name, new Counted(await place.client(planner))]);
+  }
+  await fill(storage, total, (index) =>
+    job(names[index % 20] as string, index % 2 === 0 ? {} : { later: { delayMs: 1 } }),
+  );
+  for (const statistics of ["of empty tables", "of full ones"]) {
+    if (statistics === "of full ones") await maker.query("vacuum analyze");
+    for (const [planner, count] of counts) {
+      const one = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+        count.seen = 0;
+        const answer = await work();
+        // A scan of any table would be thousands.
+        const what = `${name}, with statistics ${statistics}, with a planner set ${planner}`;
+        expect(count.seen, what).toBeLessThan(3_000);
+        return answer;
+      };
       for (const asked of [names.slice(0, 1), names]) {
         const what = request("p", [{ queue: "q", names: asked, room: 50, readAhead: 50 }]);
-        const { jobs } = await one(`claim over ${asked.length}, ${when}`, () => count.claims.claim(what));
+        const { jobs } = await one(`claim over ${asked.length}`, () => count.claims.claim(what));
         expect(jobs).toHaveLength(100);
-        await one(`settle, ${when}`, () => settle(count.store, completed(jobs)));
+        await one("settle", () => settle(count.store, completed(jobs)));
       }
       const group = Array.from({ length: 100 }, () => job("n0"));
-      await one(`enqueue, ${when}`, () => enqueue(count.store, [group], undefined));
-      await one(`promote, ${when}`, () => promote(count.store, 100));
+      await one("enqueue", () => enqueue(count.store, [group], undefined));
+      await one("promote", () => promote(count.store, 100));
     }
-    // A scan of any table would be thousands.
-    for (const [what, n] of Object.entries(looked)) expect(n, what).toBeLessThan(3_000);
-  });
+  }
 });
 
 // ── Old snapshots ────────────────────────────────────────────────────────────
 
 /** More of what is gone than a claim wades through before it takes hints. */
-const GONE = 6_000;
+const GONE = 4_000;
 
 describe("under an old snapshot", () => {
   const lane = (names: readonly string[], room = 10): QueueRequest => ({

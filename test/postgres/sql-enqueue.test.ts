@@ -68,7 +68,13 @@ it("takes the options that a worker told for the definition, until the call says
       `'greet', '{"name":"x"}', '{"queue":"q","priority":-3,"max_retries":null,"tags":["a","b"],"in_ms":60000}'`,
     ),
   );
-  expect(own).toMatchObject({ queue: "q", priority: -3, maxRetries: Infinity, tags: ["a", "b"], state: "scheduled" });
+  expect(own).toMatchObject({
+    queue: "q",
+    priority: -3,
+    maxRetries: Infinity,
+    tags: ["a", "b"],
+    state: "scheduled",
+  });
   await worker.stop();
 });
 
@@ -76,7 +82,12 @@ it("gives the built-in options to a name that nobody has defined, the same as en
   const viaSql = await jobs.get(await enqueue(`'unknown', '1'`));
   const handle = await jobs.enqueue(defineJob({ name: "unknown", payload: json<number>() }), 1);
   const viaCode = await handle.get();
-  const strip = ({ id: _id, createdAt: _created, runAt: _run, ...rest }: object & Record<string, unknown>): object => rest;
+  const strip = ({
+    id: _id,
+    createdAt: _created,
+    runAt: _run,
+    ...rest
+  }: object & Record<string, unknown>): object => rest;
   expect(strip(viaSql as never)).toEqual(strip(viaCode as never));
   const policies = await pool.query(`select from ${schema}.policy`);
   expect(policies.rowCount, "the same policy, stored once").toBe(1);

@@ -243,6 +243,18 @@ describe("certificates", () => {
     );
   });
 
+  it("do not stand in for a token: whoever has one of few scopes would leave it out", async () => {
+    await using stage = await serving({ tls, tokens: [{ token: TOKEN, scopes: ["enqueue"] }] });
+    const own = { ca: pem("ca.pem"), cert: pem("client.pem"), key: pem("client.key") };
+    await expect(stage.client({ tls: own })).rejects.toThrow("wants a token");
+    const client = await stage.client({ tls: own, token: TOKEN });
+    await client.enqueue([[newJob()]]);
+    await expect(client.count({})).rejects.toBeInstanceOf(AccessDeniedError);
+    // And a token does not stand in for a certificate.
+    const without = stage.client({ tls: { ca: own.ca }, token: TOKEN, deadlineMs: 300 });
+    await expect(without).rejects.toMatchObject({ code: expect.stringMatching(/^JOBWRIGHT_/) });
+  });
+
   it("of the server alone still want a token from the client", async () => {
     await using stage = await serving({ tls: { key: tls.key, cert: tls.cert }, tokens: [TOKEN] });
     const ca = pem("ca.pem");

@@ -6,7 +6,9 @@ import type { Host } from "./postgres/host.ts";
  * A place where the test processes ask for PostgreSQL. A run that never asks pays for one socket; the
  * first who does has the server started here, and it is stopped when the run ends.
  */
-export async function setup(): Promise<() => Promise<void>> {
+export async function setup(): Promise<(() => Promise<void>) | undefined> {
+  // Each project of the configuration calls this; one server serves them all.
+  if (process.env[ASK_VARIABLE] !== undefined) return undefined;
   let host: Promise<Host> | undefined;
   const server = createServer((socket) => {
     host ??= import("./postgres/host.ts").then((module) => new module.Host());

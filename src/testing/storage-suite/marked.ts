@@ -7,9 +7,8 @@ import { assertHas, at, COMPLETED, failed, MARKED, RELEASED, snoozed, type Stage
 async function line(stage: Stage, pattern: string): Promise<JobId[]> {
   await stage.register();
   const ids = await stage.enqueue(...[...pattern].map(() => ({})));
-  for (const [index, job] of (await stage.claim({ room: ids.length })).entries()) {
-    await stage.end(job, pattern[index] === "m" ? MARKED : RELEASED);
-  }
+  const jobs = await stage.claim({ room: ids.length });
+  await stage.endAll(jobs.map((job, index) => [job, pattern[index] === "m" ? MARKED : RELEASED]));
   return ids;
 }
 

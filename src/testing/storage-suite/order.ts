@@ -114,7 +114,9 @@ const cases: Case[] = [
     async run(stage) {
       const { ids, jobs } = await some(stage, 1_500, 1_000);
       const shuffled = jobs.map((_, index) => at(jobs, (index * 387) % 1_000));
-      for (const job of shuffled) await stage.end(job, RELEASED);
+      // Some alone and most together, in calls that lie all over each other.
+      for (const job of shuffled.splice(0, 100)) await stage.end(job, RELEASED);
+      await stage.endAll(shuffled.map((job) => [job, RELEASED]));
       assert.deepEqual(await stage.claimIds({ room: 2_000 }), ids);
     },
   },

@@ -141,6 +141,21 @@ export class Stage {
     assert.equal(await this.settle(lease, outcome), "settled");
   }
 
+  /** Settle many leases that must stand, some hundreds a call. */
+  async endAll(ends: readonly (readonly [lease: Lease, outcome: Outcome])[]): Promise<void> {
+    const startedAt = this.clock.now();
+    for (let start = 0; start < ends.length; start += 500) {
+      const some = ends.slice(start, start + 500);
+      const results = await this.storage.settle(
+        some.map(([lease, outcome]) => settlement(lease, outcome, { startedAt })),
+      );
+      assert.deepEqual(
+        results,
+        some.map(() => "settled"),
+      );
+    }
+  }
+
   async rescue(processId: string, limit: number = 100): Promise<RescuedJob[]> {
     return this.storage.rescue({ processId, token: `${processId}:${++this.#tokens}`, limit });
   }

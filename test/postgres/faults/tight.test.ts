@@ -43,7 +43,7 @@ const TERMINATED: Allowed = {
 
 describe("a database with little room", { timeout: TIMEOUT_MS }, () => {
   it("one connection for claims, ends, enqueues and handlers, which breaks now and then", async () => {
-    const kills = size(3, 30);
+    const kills = size(2, 30);
     await using fleet = new Fleet(server, { schema: "one_connection" });
     await server.query("create table effect (job bigint not null)");
     const pool = { connectionString: server.url, max: 1, application_name: "narrow" };
@@ -68,7 +68,7 @@ describe("a database with little room", { timeout: TIMEOUT_MS }, () => {
   });
 
   it("statement_timeout of the role", async () => {
-    const waits = size(2, 20);
+    const waits = size(1, 20);
     const url = await role("timed", { statement_timeout: "300ms" });
     await using fleet = new Fleet(server, { schema: "timed", url });
     const [first, ...workers] = await fleet.launchAll(spawner(), ["worker"], ["worker"]);

@@ -13,13 +13,15 @@ export interface Template {
 
 /**
  * For every server of the tests. Instances share a machine with others, so shared memory other than the
- * main block is made of files that go with the folder, where containers allow little of it.
+ * main block is made of files that go with the folder, where containers allow little of it. A plan that looks
+ * expensive would be compiled, on every connection anew, which takes longer than all that is tested with it.
  */
 const SETTINGS = `
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 1200
 dynamic_shared_memory_type = mmap
+jit = off
 log_line_prefix = '%m [%p] %q%a '
 `;
 
