@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -70,7 +70,10 @@ describe("the package", () => {
       .map(({ path }) => path)
       .filter(
         (path) =>
-          !/^dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?$/.test(path) && !/^src\/[\w/-]+(?:\.d)?\.ts$/.test(path),
+          !/^dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?$/.test(path) &&
+          !/^src\/[\w/-]+(?:\.d)?\.ts$/.test(path) &&
+          // What `jobwright demo` runs.
+          !/^examples\/duplicates\/[\w-]+\.mjs$/.test(path),
       );
     const read = ["ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "README.md", "package.json"];
     expect(other.filter((path) => !read.includes(path))).toEqual([]);
@@ -87,6 +90,16 @@ describe("the package", () => {
     expect(Object.fromEntries(subpaths.map((path, index) => [path, found[index]?.toSorted()]))).toEqual(
       Object.fromEntries(subpaths.map((path) => [path, names[path]?.values.toSorted()])),
     );
+  });
+
+  it("shows what it does when its demo is called", async () => {
+    const files = join(folder, "some files");
+    mkdirSync(files);
+    for (let n = 0; n < 40; n += 1) writeFileSync(join(files, `${n}.txt`), `text ${n % 30}`);
+    const program = join(folder, "node_modules/jobwright/dist/cli/main.js");
+    const store = join(folder, "demo");
+    const said = await command("node", [program, "demo", files, "--workers", "2", "--store", store], folder);
+    expect(said).toMatch(/files found 4\d, .*lost 0/s);
   });
 
   it("can be required by CommonJS", async () => {

@@ -1,4 +1,5 @@
 // @ts-check
+import { existsSync } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,7 +83,9 @@ async function existing(folder) {
 }
 
 function ownModules() {
-  return fileURLToPath(new URL("../../node_modules", import.meta.url));
+  const own = fileURLToPath(new URL("../../node_modules", import.meta.url));
+  // Where this is a package among others, they are the folder around it.
+  return existsSync(own) ? own : fileURLToPath(new URL("../../..", import.meta.url));
 }
 
 /** npm runs scripts in the folder of package.json, and keeps in a variable where it was called. */

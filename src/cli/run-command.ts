@@ -36,6 +36,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "bring a PostgreSQL database to this version's schema, or print the SQL for it",
     load: async () => (await import("./migrate.ts")).migrate,
   },
+  demo: {
+    summary: "find duplicate files with three processes, of which one is killed",
+    load: async () => (await import("./demo.ts")).demo,
+  },
 };
 
 /** Do what a command line says. Never throws: a failure is one line and an exit code. */
