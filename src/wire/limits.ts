@@ -14,6 +14,8 @@ export const wireLimits = {
   depth: 24,
   /** Calls of one connection that wait for their answer. */
   credits: 256,
+  /** Size of those calls together, in bytes: a storage that stands still must not fill the server. */
+  callBytes: 268_435_456,
   /** Watches of one connection. */
   watches: 10_000,
   /** Jobs looked at by one `get`: each may be four megabytes. */

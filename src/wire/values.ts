@@ -31,6 +31,7 @@ import type {
   StoredJob,
 } from "../storage/storage.ts";
 import { wireLimits } from "./limits.ts";
+import { series } from "./series.ts";
 import { backoff, retention } from "./policy.ts";
 import {
   anyNumber,
@@ -97,14 +98,12 @@ const jobError: Shape<JobError> = record({
 
 // ── In ───────────────────────────────────────────────────────────────────────
 
-const newJob: Shape<NewJob> = record({
-  needs: { ...spec.needs, priority },
-  may: { ...spec.may, later },
-});
-export const groups: ListShape<readonly NewJob[]> = list<readonly NewJob[]>(
-  list(newJob, wireLimits.entries),
+const newJobs: ListShape<NewJob> = series<NewJob>(
+  { needs: { ...spec.needs, priority }, may: { ...spec.may, later } },
+  ["payload", "givenId"],
   wireLimits.entries,
 );
+export const groups: ListShape<readonly NewJob[]> = list<readonly NewJob[]>(newJobs, wireLimits.entries);
 
 const enqueueResult: Shape<EnqueueResult> = record({
   needs: { status: oneOf("created", "existing"), id },
@@ -183,7 +182,11 @@ const claimed: Fields<ClaimedJob> = {
 const ask: Shape<Ask> = record({ needs: { id, generation: counter, reason }, may: {} });
 const asks: ListShape<Ask> = list(ask, wireLimits.entries);
 export const claimResult: Shape<ClaimResult> = record({
-  needs: { known: boolean, jobs: list(record(claimed), wireLimits.entries), asks },
+  needs: {
+    known: boolean,
+    jobs: series(claimed, ["id", "payload", "givenId", "checkpoint", "cancelAsked"], wireLimits.entries),
+    asks,
+  },
   may: { nextAt: instant },
 });
 
@@ -207,7 +210,7 @@ const outcome: Shape<Outcome> = variants<Outcome, "state">("state", {
 });
 const settlement: Shape<Settlement> = record({
   needs: { lease, outcome, startedAt: instant },
-  may: { enqueue: list(newJob, wireLimits.entries) },
+  may: { enqueue: newJobs },
 });
 export const settlements: ListShape<Settlement> = list(settlement, wireLimits.entries);
 export const settleResults: ListShape<SettleResult> = list(oneOf("settled", "stale"), wireLimits.entries);
