@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, extname, join, resolve } from "node:path";
 import { InvalidOptionError } from "../errors.ts";
 import { serializeError } from "../job/error.ts";
@@ -22,6 +22,7 @@ export interface Config {
 export interface ServeConfig {
   readonly storage?: string;
   readonly host?: string;
+  readonly names?: readonly string[];
   readonly port?: number;
   readonly tokens?: readonly string[];
   readonly tokenFile?: string;
@@ -47,6 +48,7 @@ const CONFIG: Readonly<Record<keyof Config, Kind>> = {
 const SERVE: Readonly<Record<keyof ServeConfig, Kind>> = {
   storage: "text",
   host: "text",
+  names: "texts",
   port: "number",
   tokens: "texts",
   tokenFile: "text",
@@ -95,9 +97,26 @@ function findConfig(cwd: string): string | undefined {
     if (found.length > 1) {
       throw new InvalidOptionError("config file", folder, `It has ${found.join(" and ")}: keep one of them.`);
     }
-    if (found[0] !== undefined) return join(folder, found[0]);
+    if (found[0] !== undefined) return trusted(join(folder, found[0]), cwd);
     if (folder === dirname(folder)) return undefined;
   }
+}
+
+/**
+ * A config file is a program. Nobody who may write to a folder above this one, as everybody may to `/tmp`, is to have his run here.
+ *
+ * @throws InvalidOptionError
+ */
+function trusted(path: string, cwd: string): string {
+  const me = process.getuid?.();
+  const owner = statSync(path).uid;
+  // Where a project belongs to somebody else, as in a container, so do its files.
+  if (me === undefined || owner === me || owner === 0 || owner === statSync(cwd).uid) return path;
+  throw new InvalidOptionError(
+    "config file",
+    path,
+    "It belongs to another user, who would decide what runs here. If you trust it, name it with --config.",
+  );
 }
 
 async function read(path: string): Promise<unknown> {

@@ -16,6 +16,7 @@ import { jsonText, visible } from "./visible.ts";
 interface Options extends StorageOptions {
   readonly port?: string;
   readonly host?: string;
+  readonly name?: readonly string[];
   readonly token?: readonly string[];
   readonly tokenFile?: string;
   readonly tlsCert?: string;
@@ -79,6 +80,9 @@ function describe(command: Command): void {
       "--host <address>",
       "address to listen on; others than this machine's own need a token (default: 127.0.0.1)",
     )
+    .addOption(
+      repeatable("--name <name>", "a name by which clients call it, behind a proxy; may be repeated"),
+    )
     .addOption(repeatable("--token <token>", "a secret that clients must show; may be repeated"))
     .option("--token-file <file>", "a file with a token on each line, and after it its scopes, if not all")
     .option("--tls-cert <file>", "serve wss: with this certificate (PEM) ...")
@@ -102,12 +106,14 @@ type ServerOptions = Omit<JobServerOptions, "storage" | "logger">;
 function serverOptions(options: Options, file: ServeConfig, terminal: Terminal): ServerOptions {
   const port = wholeNumberIf(options.port, "--port") ?? file.port;
   const host = options.host ?? file.host;
+  const hosts = options.name ?? file.names;
   const tokens = tokensOf(options, file, terminal);
   const tls = tlsOf(options, file, terminal);
   const zmq = zmqOf(options, file, terminal);
   return {
     ...(port === undefined ? {} : { port }),
     ...(host === undefined ? {} : { host }),
+    ...(hosts === undefined ? {} : { hosts }),
     ...(tokens === undefined ? {} : { tokens }),
     ...(tls === undefined ? {} : { tls }),
     ...(zmq === undefined ? {} : { zmq }),

@@ -55,8 +55,20 @@ export async function answerHttp(
   text(request, response, 404, "There is /livez, /readyz and /metrics; jobs travel by WebSocket.\n");
 }
 
-/** What is wrong with the storage, if anything. */
-async function troubleOf(storage: Storage): Promise<string | undefined> {
+/** Questions under way, by the storage they were put to. */
+const asking = new WeakMap<Storage, Promise<string | undefined>>();
+
+/** What is wrong with the storage, if anything. Nobody shows a token for this: however many ask, it is asked once. */
+function troubleOf(storage: Storage): Promise<string | undefined> {
+  let trouble = asking.get(storage);
+  if (trouble === undefined) {
+    trouble = ask(storage).finally(() => asking.delete(storage));
+    asking.set(storage, trouble);
+  }
+  return trouble;
+}
+
+async function ask(storage: Storage): Promise<string | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve("the storage does not answer"), READY_MS);

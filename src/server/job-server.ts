@@ -1,4 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, isIP, type Socket } from "node:net";
 import { monotonicMs } from "../clock.ts";
@@ -67,6 +73,10 @@ const KNOWN: readonly (keyof JobServerOptions)[] = [
 const TICKS = 10;
 /** Longest time between two looks, in ms: who calls too often waits for one. */
 const TICK_MS_MAX = 100;
+/** Connections by HTTP at once, beside those of clients; more are cut off. */
+const HTTP_CONNECTIONS = 1_000;
+/** Time for the first line and the headers of a request. */
+const HEADERS_MS = 10_000;
 /** How long `stop` waits for calls that go on, by default. */
 const STOP_MS = 10_000;
 
@@ -108,6 +118,7 @@ export class JobServer implements Service {
       storage,
       port = 7420,
       host = "127.0.0.1",
+      hosts = [],
       tokens = [],
       tls,
       maxConnections,
@@ -125,6 +136,9 @@ export class JobServer implements Service {
     checkInteger("callsPerSecond", callsPerSecond ?? 1, 1, 1_000_000_000);
     if (typeof host !== "string" || host === "") {
       throw new InvalidOptionError("host", host, 'Use an address like "127.0.0.1" or "0.0.0.0".');
+    }
+    if (!Array.isArray(hosts) || !hosts.every((name) => typeof name === "string" && name !== "")) {
+      throw new InvalidOptionError("hosts", hosts, 'Use a list of names like "jobs.example.com".');
     }
     if (!Array.isArray(tokens))
       throw new InvalidOptionError("tokens", typeof tokens, "Use a list of tokens.");
@@ -170,13 +184,15 @@ export class JobServer implements Service {
   }
 
   /**
-   * Open the storage and listen.
+   * Open the storage and listen. Twice is fine.
    *
    * @throws InvalidOptionError when the address cannot be had, MissingDependencyError for `zmq` without its package,
    * and what the storage's `open` throws
    */
   start(): Promise<void> {
-    if (this.#stopped !== undefined) throw new StateError("The job server was stopped. Make a new one.");
+    if (this.#stopped !== undefined) {
+      return Promise.reject(new StateError("The job server was stopped. Make a new one."));
+    }
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       throw error;
@@ -187,17 +203,6 @@ export class JobServer implements Service {
   async #start(): Promise<void> {
     const { storage, port = 7420, tls, maxConnections = 2_000 } = this.#options;
     await storage.open();
-    const zmq =
-      this.#zmqPlan === undefined
-        ? undefined
-        : await listenZmq({
-            plan: this.#zmqPlan,
-            maxConnections,
-            heartbeatMs: this.#heartbeatMs,
-            logger: this.#logger,
-            accept: (channel, credentials, peer) => this.#accept(channel, credentials, peer),
-            refused: () => (this.#counters.refused += 1),
-          });
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
       answerHttp(request, response, {
         storage,
@@ -213,13 +218,22 @@ export class JobServer implements Service {
         response.destroy();
       });
     };
-    const http =
-      tls === undefined
-        ? createServer(answer)
-        : createTlsServer(
-            { ...tls, ...(tls.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }) },
-            answer,
-          );
+    // Before anybody is let in on the other side: it may fail.
+    const http = tls === undefined ? createServer(answer) : encrypted(tls, answer);
+    const zmq =
+      this.#zmqPlan === undefined
+        ? undefined
+        : await listenZmq({
+            plan: this.#zmqPlan,
+            maxConnections,
+            heartbeatMs: this.#heartbeatMs,
+            logger: this.#logger,
+            accept: (channel, credentials, peer) => this.#accept(channel, credentials, peer),
+            refused: () => (this.#counters.refused += 1),
+          });
+    // Beside clients there are probes and pages; who only keeps a line open is neither.
+    http.maxConnections = maxConnections + HTTP_CONNECTIONS;
+    http.headersTimeout = HEADERS_MS;
     http.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
@@ -262,7 +276,6 @@ export class JobServer implements Service {
 
   async #stop(timeoutMs: number): Promise<void> {
     await this.#started?.catch(() => undefined);
-    clearInterval(this.#ticker);
     const http = this.#http;
     if (http === undefined) return;
     const closed = new Promise<void>((resolve) => {
@@ -273,6 +286,8 @@ export class JobServer implements Service {
       timer = setTimeout(resolve, timeoutMs);
     });
     await Promise.race([Promise.all([...this.#sessions].map((session) => session.stop())), late]);
+    // Only now: calls may have waited for their client to read.
+    clearInterval(this.#ticker);
     this.#websockets?.close();
     const allClosed = Promise.all([closed, this.#zmq?.close()]);
     // Their close frames are on the way; who does not answer them is cut off.
@@ -339,6 +354,19 @@ function pause(ms: number): Promise<void> {
 function checkInteger(option: string, value: unknown, min: number, max: number): void {
   if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max) {
     throw new InvalidOptionError(option, value, `Use a whole number from ${min} to ${max}.`);
+  }
+}
+
+function encrypted(tls: NonNullable<JobServerOptions["tls"]>, answer: RequestListener): Server {
+  try {
+    return createTlsServer(
+      { ...tls, ...(tls.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }) },
+      answer,
+    );
+  } catch (error) {
+    // OpenSSL says what is wrong with the form, and nothing of what stands there.
+    const why = error instanceof Error ? error.message : "unknown";
+    throw new InvalidOptionError("tls", "a key or a certificate", `They cannot be used: ${why}. Use PEM.`);
   }
 }
 

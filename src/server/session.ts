@@ -57,6 +57,8 @@ const LARGE: ReadonlySet<MethodName> = new Set<MethodName>([
 /** ... of which one connection has so many under way, and none is begun while it is slow to read. */
 const LARGE_AT_ONCE = 4;
 
+const TOO_MUCH = `More than ${wireLimits.callBytes} bytes of this client wait for the storage. The call may be repeated.`;
+
 /** One connection of a client, from its hello to its end. Garbage ends it, and nothing else. */
 export class Session {
   readonly #channel: Channel;
@@ -68,6 +70,8 @@ export class Session {
   #watched = 0;
   #scopes: readonly Scope[] | undefined;
   #calls = 0;
+  /** Size of the frames they came in: about what is kept of them while the storage takes its time. */
+  #callBytes = 0;
   /** Large ones under way, and those that wait for their turn. */
   #large = 0;
   readonly #waiting: (() => void)[] = [];
@@ -147,10 +151,11 @@ export class Session {
       if (this.#scopes === undefined && bytes.length > wireLimits.helloBytes) {
         throw new MalformedError(`is larger than ${wireLimits.helloBytes} bytes before a hello.`, ["frame"]);
       }
-      for (const message of unpackFrame(bytes)) {
+      const messages = unpackFrame(bytes);
+      for (const message of messages) {
         if (this.#isOver) return;
         this.#allowance -= 1;
-        this.#take(readToServer(message));
+        this.#take(readToServer(message), bytes.length / messages.length);
       }
     } catch (error) {
       counters.malformed += 1;
@@ -161,7 +166,7 @@ export class Session {
     this.#steer();
   }
 
-  #take(message: ToServer): void {
+  #take(message: ToServer, bytes: number): void {
     if (this.#scopes === undefined) {
       if (message[0] !== "hello") throw new MalformedError("comes before a hello.", ["message"]);
       return this.#greet(message[1]);
@@ -173,7 +178,7 @@ export class Session {
         if (this.#calls >= wireLimits.credits) {
           throw new MalformedError(`is one more than the ${wireLimits.credits} that may wait.`, ["call"]);
         }
-        return void this.#call(message[1], message[2], message[3]);
+        return void this.#call(message, bytes);
       case "watch":
         return this.#watch(message[1], message[2]);
       case "unwatch":
@@ -215,15 +220,20 @@ export class Session {
     }
   }
 
-  async #call(id: number, name: string, packed: readonly unknown[]): Promise<void> {
+  async #call(
+    [, id, name, packed]: ToServer & readonly ["call", ...unknown[]],
+    bytes: number,
+  ): Promise<void> {
     const { storage, counters, logger } = this.#deps;
     this.#calls += 1;
+    this.#callBytes += bytes;
     const began = monotonicMs();
     let answer: ToClient;
     let failed = false;
     let isLarge = false;
     try {
       const method = this.#permitted(name);
+      if (this.#callBytes > wireLimits.callBytes) throw new StorageUnavailableError(TOO_MUCH);
       const args = readArgs(method, packed);
       isLarge = LARGE.has(method);
       if (isLarge) await this.#turn();
@@ -239,6 +249,7 @@ export class Session {
       answer = ["failure", id, failure.out(told) as Failure];
     }
     this.#calls -= 1;
+    this.#callBytes -= bytes;
     if (isMethod(name)) counters.called(name, monotonicMs() - began, failed);
     this.#answer(id, answer);
     if (this.#calls === 0) this.#idle?.();

@@ -94,7 +94,10 @@ function refusalOf(request: IncomingMessage, options: WsListenerOptions, open: n
     return { status: "403 Forbidden", why: "Pages in browsers may not connect." };
   }
   if (!isOwnHost(request.headers.host ?? "")) {
-    return { status: "421 Misdirected Request", why: "This server has another name. Start it with `hosts`." };
+    return {
+      status: "421 Misdirected Request",
+      why: "This server has another name. Start it with this one in `hosts`, or `jobwright serve --name`.",
+    };
   }
   const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((one) => one.trim());
   if (!offered.includes(SUBPROTOCOL)) {

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { monotonicMs } from "../clock.ts";
 import { InvalidOptionError, StorageUnavailableError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Channel } from "../wire/channel.ts";
@@ -7,7 +8,7 @@ import { joinFrame, packMessage, unpackFrame } from "../wire/frame.ts";
 import { wireLimits } from "../wire/limits.ts";
 import type { ToClient } from "../wire/message.ts";
 import { zmqLimits } from "../wire/zmq/limits.ts";
-import { loadZmq } from "../wire/zmq/load.ts";
+import { loadZmq, type Router } from "../wire/zmq/load.ts";
 import { RouterChannels } from "../wire/zmq/router-channels.ts";
 import { openDoor } from "../wire/zmq/zap.ts";
 import type { Credentials } from "./access.ts";
@@ -76,7 +77,7 @@ export async function listenZmq(options: ZmqListenerOptions): Promise<ZmqListene
         }),
   });
   try {
-    await socket.bind(`tcp://${isIP(host) === 6 ? `[${host}]` : host}:${port}`);
+    await bind(socket, `tcp://${isIP(host) === 6 ? `[${host}]` : host}:${port}`);
   } catch (error) {
     socket.close();
     door?.close();
@@ -106,6 +107,22 @@ export async function listenZmq(options: ZmqListenerOptions): Promise<ZmqListene
       door?.close();
     },
   };
+}
+
+/** A socket that was closed keeps its address for a moment: for a thousandth of a second as a rule. */
+const FREED_MS = 500;
+
+/** Bind, also to the address of a server that has just stopped. */
+async function bind(socket: Router, address: string): Promise<void> {
+  const until = monotonicMs() + FREED_MS;
+  for (;;) {
+    try {
+      return await socket.bind(address);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "EADDRINUSE" || monotonicMs() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
 }
 
 /** Whether somebody begins, or goes on with what has ended: a server that was started again knows nobody. */

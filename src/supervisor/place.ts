@@ -41,6 +41,7 @@ export class Place {
   #isStopping = false;
   #killAt = Number.POSITIVE_INFINITY;
   #over: (() => void) | undefined;
+  #stopping: Promise<void> | undefined;
   #isFirst = true;
   /** The first child of this place works, or could not. */
   readonly working: Promise<void>;
@@ -89,8 +90,15 @@ export class Place {
     events.emit("started", this.child);
   }
 
-  /** Ask it to stop; what is left after `killAfterMs` is killed. Resolves when nothing is left. */
-  async stop(timeoutMs: number, killAfterMs: number): Promise<void> {
+  /** Ask it to stop; what is left after `killAfterMs` is killed. Resolves when nothing is left. Twice is fine. */
+  stop(timeoutMs: number, killAfterMs: number): Promise<void> {
+    // A stop comes while a start that failed ends what it had begun: both wait for the same end.
+    if (this.#stopping === undefined) this.#stopping = this.#stop(timeoutMs, killAfterMs);
+    else this.hurry(timeoutMs, killAfterMs);
+    return this.#stopping;
+  }
+
+  async #stop(timeoutMs: number, killAfterMs: number): Promise<void> {
     clearTimeout(this.#timer);
     this.#isStopping = true;
     this.#works();

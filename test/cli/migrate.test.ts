@@ -166,7 +166,7 @@ describe("jobwright", () => {
       code: 2,
       out: "",
       error:
-        "There is no such command. Use one of: serve, work, enqueue, jobs, queues, processes, stats, migrate. " +
+        "There is no such command. Use one of: serve, work, enqueue, jobs, queues, processes, stats, migrate, demo. " +
         "`jobwright --help` says more.\n",
     });
   });

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -121,6 +122,36 @@ describe("jobwright serve", () => {
     expect(storage).toBe(place.url);
     expect(await run(["stats", "--url", url])).toMatchObject({ code: 1 });
     expect(await end()).toBe(0);
+  });
+
+  it("answers to the names by which a proxy leads to it, and to no other", async () => {
+    writeFileSync(
+      join(place.path, "jobwright.config.json"),
+      '{ "serve": { "names": ["file.example.com"] } }',
+    );
+    const statusOf = (port: number, host: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const asked = get(
+          { host: "127.0.0.1", port, path: "/metrics", headers: { host }, agent: false },
+          (answer) => {
+            answer.resume();
+            resolve(answer.statusCode);
+          },
+        );
+        asked.once("error", reject);
+      });
+    for (const [args, names] of [
+      [
+        ["--name", "a.example.com", "--name", "b.example.com"],
+        ["a.example.com", "b.example.com"],
+      ],
+      [[], ["file.example.com"]],
+    ] as const) {
+      const { port } = await serve([place.url, ...args], { cwd: place.path });
+      for (const name of names) expect(await statusOf(port, name)).toBe(200);
+      expect(await statusOf(port, "c.example.com")).toBe(421);
+      expect(await end()).toBe(0);
+    }
   });
 
   it("serves wss: to those whom its authority knows", async () => {

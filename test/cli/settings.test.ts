@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/cli/config-file.ts";
 import { queuesFrom } from "../../src/cli/values.ts";
 import { run } from "./fake-terminal.ts";
@@ -135,6 +135,26 @@ describe("a config file", () => {
   ])("may be %s", async (name, text) => {
     write(name, text);
     expect(await loadConfig(below, undefined)).toEqual({ queues: { mail: 5 } });
+  });
+
+  // There are no such owners on Windows.
+  it.skipIf(process.platform === "win32")("of another user is not run, unless it is named", async () => {
+    const file = write("jobwright.config.json", '{ "name": "theirs" }');
+    // Lexically below the file, and owned by root.
+    const folderOfRoot = join(below, "usr");
+    symlinkSync("/usr", folderOfRoot);
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) chownSync(file, 12_345, 12_345);
+    expect(await loadConfig(folderOfRoot, file)).toEqual({ name: "theirs" });
+    const someone = vi.spyOn(process as { getuid: () => number }, "getuid").mockReturnValue(54_321);
+    try {
+      await expect(loadConfig(folderOfRoot, undefined)).rejects.toThrow("belongs to another user");
+      expect(await loadConfig(folderOfRoot, file)).toEqual({ name: "theirs" });
+      someone.mockReturnValue(statSync(file).uid);
+      expect(await loadConfig(folderOfRoot, undefined)).toEqual({ name: "theirs" });
+    } finally {
+      someone.mockRestore();
+    }
   });
 
   it("is the nearest one, or the one that is named", async () => {

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { StorageUnavailableError } from "../../src/errors.ts";
 import { MemoryStorage } from "../../src/storage/memory/index.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { gate, turns } from "../support/world.ts";
+import { gate, turns, until } from "../support/world.ts";
 import { newJob } from "./support/job.ts";
 import { serving } from "./support/serving.ts";
 
@@ -79,6 +79,28 @@ describe("probes", () => {
       status: 503,
       body: "the storage does not answer\n",
     });
+  });
+
+  it("ask the storage once, however many ask them without a token", async () => {
+    const held = gate();
+    let asked = 0;
+    const storage = changed(new MemoryStorage(), {
+      count: async () => {
+        asked += 1;
+        await held.promise;
+        return { n: 0, exact: true };
+      },
+    });
+    await using stage = await serving({ storage });
+    const { port } = stage.server;
+    const answers = Promise.all(Array.from({ length: 20 }, () => ask(port, "/readyz")));
+    // All of them are in the server before this one is answered.
+    await until(() => asked > 0);
+    for (let n = 0; n < 5; n += 1) expect((await ask(port, "/livez")).status).toBe(200);
+    held.open();
+    expect((await answers).map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+    expect(asked).toBeLessThan(20);
+    expect((await ask(port, "/readyz")).status).toBe(200);
   });
 
   it("send nobody to a server that stops", async () => {

@@ -1,5 +1,7 @@
 // oxlint-disable vitest/no-conditional-expect -- what must hold depends on what came
+import { once } from "node:events";
 import { request } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { AccessDeniedError, InvalidOptionError, StorageUnavailableError } from "../../src/errors.ts";
@@ -217,6 +219,15 @@ describe("an address that others reach", () => {
   });
 });
 
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
 describe("certificates", () => {
   const tls = { key: pem("server.key"), cert: pem("server.pem"), ca: pem("ca.pem") };
 
@@ -241,6 +252,16 @@ describe("certificates", () => {
     await expect(stage.client({ url: url.replace("wss:", "ws:"), deadlineMs: 300 })).rejects.toBeInstanceOf(
       StorageUnavailableError,
     );
+  });
+
+  it("that cannot be read are refused, and nobody is let in on the other side", async () => {
+    const behind = new MemoryStorage();
+    const zmq = { address: `tcp://127.0.0.1:${await freePort()}` };
+    const server = new JobServer({ storage: behind, port: 0, tls: { key: "no key", cert: tls.cert }, zmq });
+    await expect(server.start()).rejects.toThrow(/^tls is "a key or a certificate"/);
+    // Its address is free: another server has it.
+    await using other = await serving({ zmq });
+    expect(other.server.zmqUrl).toContain(zmq.address.slice("tcp".length));
   });
 
   it("do not stand in for a token: whoever has one of few scopes would leave it out", async () => {

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { silentLogger } from "../../src/logger.ts";
+import { Access } from "../../src/server/access.ts";
+import { Counters } from "../../src/server/counters.ts";
+import { Session } from "../../src/server/session.ts";
 import { MemoryStorage } from "../../src/storage/memory/index.ts";
+import { joinFrame, packMessage, unpackFrame } from "../../src/wire/frame.ts";
+import { wireLimits } from "../../src/wire/limits.ts";
 import { packArgs } from "../../src/wire/message.ts";
+import { gate, turns, until } from "../support/world.ts";
 import { newJob } from "./support/job.ts";
 import { keepingLogger } from "./support/lines.ts";
 import { usedMiB } from "./support/memory.ts";
@@ -79,5 +86,94 @@ describe("a client that does not read", () => {
       }
       return { most, longestMs };
     }
+  });
+});
+
+// Guards: nobody looked after time during a stop, so calls that waited for their client to read were never answered.
+it("a stop answers the calls of a client that reads again", async () => {
+  const storage = new MemoryStorage();
+  await using stage = await serving({ storage });
+  const groups = await storage.enqueue([
+    Array.from({ length: 8 }, () => newJob({ payload: `"${"x".repeat(MIB - 2)}"` })),
+  ]);
+  const ids = groups.flatMap((group) => (group.ok ? group.jobs.map(({ id }) => id) : []));
+  let asked = 0;
+  const get = storage.get.bind(storage);
+  storage.get = (wanted) => {
+    asked += 1;
+    return get(wanted);
+  };
+  await using raw = await RawClient.greeted(stage.server.url);
+  await raw.next();
+  raw.socket.pause();
+  raw.send(...Array.from({ length: 10 }, (_, id) => ["call", id, "get", [ids]]));
+  await until(() => asked === 4);
+  await turns();
+  expect(asked).toBe(4);
+  const stopped = stage.server.stop({ timeout: "1h" });
+  raw.socket.resume();
+  await stopped;
+  await raw.closed;
+  expect((raw.unread as readonly unknown[][]).map(([kind]) => kind).sort()).toEqual([
+    ...Array.from({ length: 10 }, () => "answer"),
+    "bye",
+  ]);
+});
+
+describe("calls that wait for a storage", () => {
+  // Guards: a token that may only enqueue could make the server keep 256 frames of 64 MiB.
+  it("are refused beyond a number of bytes, and may be repeated when it answers again", async () => {
+    const memory = new MemoryStorage();
+    const held = gate();
+    let under = 0;
+    const count: MemoryStorage["count"] = async () => {
+      under += 1;
+      await held.promise;
+      return { n: 0, exact: true };
+    };
+    const sent: (readonly unknown[])[] = [];
+    let frame: (bytes: Uint8Array) => void = () => undefined;
+    const session = new Session(
+      {
+        queuedBytes: 0,
+        listen: (events) => (frame = events.frame),
+        send: (bytes) => void sent.push(...(unpackFrame(bytes) as unknown[][])),
+        pause: () => undefined,
+        resume: () => undefined,
+        close: () => undefined,
+        destroy: () => undefined,
+      },
+      {},
+      "test",
+      {
+        storage: Object.assign(memory, { count }),
+        access: new Access([], false),
+        counters: new Counters(),
+        logger: silentLogger,
+        server: "test",
+        heartbeatMs: 60_000,
+        callsPerSecond: 20_000,
+        ended: () => undefined,
+      },
+    );
+    const say = (...message: readonly unknown[]): void => frame(joinFrame([packMessage(message)]));
+    say("hello", { protocol: 1, client: "test" });
+    // What a method does not know is passed over, and is held all the same while it lasts.
+    const large = Buffer.alloc(wireLimits.callBytes / 5);
+    for (let id = 1; id <= 5; id += 1) say("call", id, "count", [{}, large]);
+    say("call", 6, "count", [{}]);
+    await turns();
+    // All but the fifth.
+    expect(under).toBe(5);
+    const failed = { name: "StorageUnavailableError", message: expect.stringMatching(/may be repeated/) };
+    expect(sent.slice(1)).toMatchObject([["failure", 5, failed]]);
+    held.open();
+    await turns();
+    say("call", 7, "count", [{}, large]);
+    await turns();
+    expect(sent.map(([kind, id]) => [kind, id]).slice(2)).toEqual(
+      [1, 2, 3, 4, 6, 7].map((id) => ["answer", id]),
+    );
+    session.destroy();
   });
 });

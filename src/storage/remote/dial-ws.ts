@@ -91,7 +91,8 @@ function refusal(label: string, status: number, body: string): Error {
   const said = body.replaceAll(/[\p{Cc}\s]+/gu, " ").trim();
   if (status === 401) return new AccessDeniedError(said || `${label} wants another token.`);
   // Also what a proxy says while the server behind it is away.
-  if (status >= 500) return new StorageUnavailableError(`${label} does not take connections now: ${said}`);
+  if (status >= 500 || status === 408 || status === 429)
+    return new StorageUnavailableError(`${label} does not take connections now: ${said}`);
   return new ProtocolError(`${label} is no job server, or refuses this client (HTTP ${status}): ${said}`);
 }
 
