@@ -33,7 +33,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("a server that is killed", () => {
   it("loses nothing, makes nothing twice, and its clients come back", { timeout: TIMEOUT_MS }, async () => {
-    const kills = size(3, 40);
+    const kills = size(2, 40);
     const random = randomFrom(seed("server kills"));
     let server = new Child("serve", folder, "0");
     const { url = "", port = 0 } = await server.heard("listens");
@@ -128,7 +128,7 @@ describe("a server that is stopped in order", () => {
   });
 
   it("answers each call, or fails it as one that may be repeated", async () => {
-    const stops = size(10, 100);
+    const stops = size(5, 100);
     const storage = new MemoryStorage();
     let server = new JobServer({ storage, port: 0, logger: silentLogger });
     await server.start();
