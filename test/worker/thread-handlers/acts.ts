@@ -48,7 +48,10 @@ const ACTS: Record<string, (ctx: ThreadContext, more: unknown) => unknown> = {
     throw new UnrecoverableError("no use");
   },
   "return and loop": () => {
+    const channel = new BroadcastChannel("return and loop");
     setTimeout(() => {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel is no window
+      channel.postMessage("looping");
       for (;;);
     }, 0);
     return "returned";
