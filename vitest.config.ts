@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
@@ -58,8 +57,8 @@ const config: ViteUserConfig = {
     pool: "forks",
     // The long run measures: its files must not disturb each other.
     fileParallelism: !isLong,
-    // Many tests wait for other processes or for a time to pass: on two cores a third file fills the gaps.
-    maxWorkers: isLong ? 1 : Math.min(4, Math.max(3, availableParallelism())),
+    // Many tests wait for other processes or for a time to pass: on two cores two more files fill the gaps.
+    maxWorkers: isLong ? 1 : 4,
     testTimeout: isLong ? 600_000 : 60_000,
     hookTimeout: isLong ? 600_000 : 60_000,
     slowTestThreshold: 2_000,
