@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type Duration, toMs } from "./duration.ts";
 import { InvalidOptionError, MissingDependencyError } from "./errors.ts";
 import type { JobOptions } from "./job/definition.ts";
+import { checkKnown } from "./known-options.ts";
 import { Jobs } from "./jobs.ts";
 import { lineLogger, type Logger, safeLogger } from "./logger.ts";
 import type { Storage } from "./storage/storage.ts";
@@ -47,14 +48,7 @@ export function setDefaultClock(clock: Clock): void {
  * const jobs = await connect("lmdb:./jobs");
  */
 export async function connect(target: string | Storage, options: ConnectOptions = {}): Promise<Jobs> {
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidOptionError("connect options", options, `Known options: ${KNOWN.join(", ")}.`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!KNOWN.includes(key)) {
-      throw new InvalidOptionError("connect option", key, `Known options: ${KNOWN.join(", ")}.`);
-    }
-  }
+  checkKnown("connect option", options, KNOWN);
   const lostAfterMs = toMs(options.lostAfter ?? "25s", "lostAfter", { min: 30, max: 86_400_000 });
   const beatEveryMs = toMs(options.beatEvery ?? Math.min(5_000, lostAfterMs / 5), "beatEvery", { min: 5 });
   if (lostAfterMs < 3 * beatEveryMs) {

@@ -1,6 +1,5 @@
 import { type Duration, toMs } from "../duration.ts";
 import { InvalidOptionError, StorageUnavailableError } from "../errors.ts";
-import { lineLogger } from "../logger.ts";
 import { checkUrl, postgresLabel } from "../storage/postgres/address.ts";
 import { Database } from "../storage/postgres/database.ts";
 import { migrate as migrateSchema, type MigrateResult } from "../storage/postgres/migrate.ts";
@@ -8,6 +7,7 @@ import { DEFAULT_SCHEMA, MIGRATIONS, migrateSql } from "../storage/postgres/migr
 import { checkSchemaName } from "../storage/postgres/quoting.ts";
 import { type CommandModule, lineOf, withJson } from "./command.ts";
 import { EXIT, type ExitCode, type Terminal } from "./terminal.ts";
+import { terminalLogger } from "./terminal-logger.ts";
 import { jsonText } from "./visible.ts";
 
 interface Options {
@@ -65,7 +65,7 @@ async function migrateDatabase(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const label = postgresLabel({ url }, schema);
-  const logger = lineLogger((line) => terminal.error(line.replace(/^jobwright |\n$/g, "")));
+  const logger = terminalLogger(terminal);
   const database = new Database({
     url,
     label,

@@ -2,13 +2,13 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { InvalidOptionError } from "../errors.ts";
-import { lineLogger } from "../logger.ts";
 import type { JobServerOptions } from "../server/index.ts";
 import { type CommandModule, repeatable, withJson } from "./command.ts";
 import { loadConfig, type ServeConfig } from "./config-file.ts";
 import { untilStopped } from "./long-running.ts";
 import { fromEnv, inTime, type StorageOptions, timeoutOf, withConfig } from "./storage-url.ts";
 import { EXIT, type Terminal } from "./terminal.ts";
+import { terminalLogger } from "./terminal-logger.ts";
 import { tokensFrom, tokensOfFile } from "./tokens.ts";
 import { wholeNumberIf } from "./values.ts";
 import { jsonText, visible } from "./visible.ts";
@@ -37,7 +37,7 @@ export const serve: CommandModule = (command, bind) => {
     if (url === undefined) {
       throw new InvalidOptionError("<storage-url>", url, "Say what to serve: jobwright serve lmdb:./jobs");
     }
-    const logger = lineLogger((line) => terminal.error(line.replace(/^jobwright |\n$/g, "")));
+    const logger = terminalLogger(terminal);
     const [{ storageFor }, { JobServer }] = await Promise.all([
       import("../connect.ts"),
       import("../server/index.ts"),

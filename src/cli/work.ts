@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { InvalidOptionError } from "../errors.ts";
-import { lineLogger, type Logger } from "../logger.ts";
+import type { Logger } from "../logger.ts";
 import type { WorkerSettings } from "../worker/options.ts";
 import { type CommandModule, withJson } from "./command.ts";
 import type { Config } from "./config-file.ts";
 import { fromEnv, placeOf, type StorageOptions, withStorage } from "./storage-url.ts";
 import type { Terminal } from "./terminal.ts";
+import { terminalLogger } from "./terminal-logger.ts";
 import { queuesFrom, wholeNumberIf } from "./values.ts";
 import { workHere } from "./work-here.ts";
 import { workSupervised } from "./work-supervised.ts";
@@ -43,7 +44,7 @@ export const work: CommandModule = (command, bind) => {
         "Nobody else reaches a storage in memory. Offer it with `jobwright serve memory:`, and use its URL.";
       throw new InvalidOptionError("--url", url, remedy);
     }
-    const logger = lineLogger((line) => terminal.error(line.replace(/^jobwright |\n$/g, "")));
+    const logger = terminalLogger(terminal);
     const { storageFor } = await import("../connect.ts");
     const plan: WorkPlan = {
       url,

@@ -10,6 +10,7 @@ import { type AddressInfo, isIP, type Socket } from "node:net";
 import { monotonicMs } from "../clock.ts";
 import { type Duration, toMs } from "../duration.ts";
 import { InvalidOptionError, StateError } from "../errors.ts";
+import { checkKnown } from "../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../logger.ts";
 import type { Service } from "../service.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -109,11 +110,7 @@ export class JobServer implements Service {
 
   /** @throws InvalidOptionError */
   constructor(options: JobServerOptions) {
-    for (const key of Object.keys(options ?? {})) {
-      if (!(KNOWN as readonly string[]).includes(key)) {
-        throw new InvalidOptionError("JobServer option", key, `Known options: ${KNOWN.join(", ")}.`);
-      }
-    }
+    checkKnown("JobServer option", options, KNOWN);
     const {
       storage,
       port = 7420,

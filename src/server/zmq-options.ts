@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { InvalidOptionError } from "../errors.ts";
+import { checkKnown } from "../known-options.ts";
 import { checkThread } from "../wire/zmq/load.ts";
 import { keyBytes, publicKeyOf } from "../wire/zmq/keys.ts";
 import { zmqLimits } from "../wire/zmq/limits.ts";
@@ -40,11 +41,7 @@ export function checkZmq(options: ZmqOptions, hasTokens: boolean): ZmqPlan {
   if (typeof options !== "object" || options === null) {
     throw new InvalidOptionError("zmq", typeof options, `Use an object with some of ${KNOWN.join(", ")}.`);
   }
-  for (const key of Object.keys(options)) {
-    if (!KNOWN.includes(key)) {
-      throw new InvalidOptionError("zmq option", key, `Known options: ${KNOWN.join(", ")}.`);
-    }
-  }
+  checkKnown("zmq option", options, KNOWN);
   checkThread();
   const { address = ADDRESS, secretKey, clients } = options;
   const { host, port } = parse(address);

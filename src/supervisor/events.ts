@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
-import { serializeError } from "../job/error.ts";
 import type { Logger } from "../logger.ts";
+import { tellSafely } from "../worker/emitter.ts";
 
 /** Where a child stands. */
 export type ChildState =
@@ -55,7 +55,7 @@ export interface SupervisorEvents {
   stopped: [];
 }
 
-/** A listener that throws must not take the supervision with it: what it threw is logged. */
+/** What a Supervisor tells, and how. */
 export class SupervisorEmitter extends EventEmitter<SupervisorEvents> {
   readonly #logger: Logger;
 
@@ -68,12 +68,6 @@ export class SupervisorEmitter extends EventEmitter<SupervisorEvents> {
     event: K | keyof SupervisorEvents,
     ...about: K extends keyof SupervisorEvents ? SupervisorEvents[K] : never
   ): boolean {
-    try {
-      return super.emit<K>(event, ...about);
-    } catch (thrown) {
-      const { name, message } = serializeError(thrown);
-      this.#logger.error(`a listener of "${String(event)}" threw ${name}: ${message}`);
-      return true;
-    }
+    return tellSafely(this.#logger, event, () => super.emit<K>(event, ...about));
   }
 }

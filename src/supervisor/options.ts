@@ -4,6 +4,7 @@ import { type Duration, toMs } from "../duration.ts";
 import { InvalidOptionError } from "../errors.ts";
 import { defineJob } from "../job/definition.ts";
 import { checkDefaults } from "../job/options.ts";
+import { checkKnown } from "../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../logger.ts";
 import type { Storage } from "../storage/storage.ts";
 import { planWorker, type WorkerSettings } from "../worker/options.ts";
@@ -75,10 +76,10 @@ const CHILDREN_MAX = 256;
 
 /** @throws InvalidOptionError */
 export function planSupervisor(options: SupervisorOptions): SupervisorPlan {
-  checkKeys("Supervisor option", options, KNOWN);
+  checkKnown("Supervisor option", options, KNOWN);
   const { processes, threads, connect = {}, worker = {}, restart = {} } = options;
-  checkKeys("connect option", connect, KNOWN_CONNECT);
-  checkKeys("restart option", restart, ["first", "max"]);
+  checkKnown("connect option", connect, KNOWN_CONNECT);
+  checkKnown("restart option", restart, ["first", "max"]);
   if (processes !== undefined && threads !== undefined) {
     throw new InvalidOptionError("threads", threads, "Use either processes or threads.");
   }
@@ -157,13 +158,4 @@ function count(value: unknown, option: string): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= CHILDREN_MAX)
     return value as number;
   throw new InvalidOptionError(option, value, `Use an integer from 1 to ${CHILDREN_MAX}.`);
-}
-
-function checkKeys(what: string, options: object, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidOptionError(`${what}s`, options, `Known options: ${known.join(", ")}.`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new InvalidOptionError(what, key, `Known options: ${known.join(", ")}.`);
-  }
 }

@@ -65,7 +65,7 @@ describe("an error of ours", () => {
     expect(far).toBeInstanceOf(kind);
     expect(far).toMatchObject({ name, message: error.message, code: error.code });
     for (const [key, value] of Object.entries(error)) {
-      if (typeof value !== "object") expect(far).toHaveProperty(key, value);
+      if (key !== "cause") expect(far).toHaveProperty(key, value);
     }
     expect(far.stack).not.toBe(error.stack);
     expect(far.cause).toBeUndefined();
@@ -75,9 +75,8 @@ describe("an error of ours", () => {
         .filter((key) => key !== "code")
         .sort(),
     ).toEqual(
-      Object.entries(error)
-        .filter(([key, value]) => key !== "code" && key !== "cause" && typeof value !== "object")
-        .map(([key]) => key)
+      Object.keys(error)
+        .filter((key) => key !== "code" && key !== "cause")
         .sort(),
     );
   });

@@ -1,5 +1,5 @@
-import * as errors from "../errors.ts";
-import { JobwrightError, ProtocolError, StorageUnavailableError } from "../errors.ts";
+import { JobwrightError, ProtocolError, StorageClosedError, StorageUnavailableError } from "../errors.ts";
+import { detailsOf, ownError } from "../job/own-error.ts";
 import { MalformedError, record, type Shape, text } from "./shape.ts";
 import { wireLimits } from "./limits.ts";
 
@@ -21,9 +21,6 @@ export const failure: Shape<Failure> = record<Failure>({
   may: { code: line, details: line },
 });
 
-/** Properties that are the wire's own, or that belong to the side on which the error was made. */
-const OWN = new Set(["name", "message", "code", "stack", "cause"]);
-
 /** What is told of an error. Its stack and causes stay where they are: they may show what is nobody's business. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof MalformedError) return failureOf(new ProtocolError(error.message));
@@ -32,20 +29,10 @@ export function failureOf(error: unknown): Failure {
     return { name: cut(name), message: cut(message) };
   }
   // Theirs is not closed: only ours is, on its way to another start.
-  if (error instanceof errors.StorageClosedError) {
+  if (error instanceof StorageClosedError) {
     return failureOf(new StorageUnavailableError("The job server is stopping. The call may be repeated."));
   }
-  const details: Record<string, unknown> = {};
-  for (const key of Object.getOwnPropertyNames(error)) {
-    const value = (error as unknown as Record<string, unknown>)[key];
-    if (
-      !OWN.has(key) &&
-      (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
-    ) {
-      details[key] = value;
-    }
-  }
-  const json = JSON.stringify(details);
+  const json = JSON.stringify(detailsOf(error));
   return {
     name: error.name,
     message: cut(error.message),
@@ -56,28 +43,13 @@ export function failureOf(error: unknown): Failure {
 
 /** The error that a failure tells of, with the stack of whoever made the call. */
 export function errorOf({ name, message, code, details }: Failure): Error {
-  const kind = code === undefined ? undefined : kindOf(name);
-  if (kind === undefined) {
-    const foreign = new Error(`The job server failed: ${name}: ${message}`);
-    return code === undefined ? foreign : Object.assign(foreign, { code });
-  }
-  const error = Object.setPrototypeOf(new Error(message), kind.prototype) as Error;
-  for (const [key, value] of Object.entries(detailsOf(details))) {
-    // As its constructor would have made it: what was handed in is not for loggers to print.
-    const enumerable = key !== "value";
-    Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
-  }
-  return Object.assign(error, { code });
+  const own = code === undefined ? undefined : ownError(name, message, code, readDetails(details));
+  if (own !== undefined) return own;
+  const foreign = new Error(`The job server failed: ${name}: ${message}`);
+  return code === undefined ? foreign : Object.assign(foreign, { code });
 }
 
-function kindOf(name: string): { readonly prototype: JobwrightError } | undefined {
-  const kind = Object.hasOwn(errors, name) ? (errors as Record<string, unknown>)[name] : undefined;
-  return typeof kind === "function" && kind.prototype instanceof JobwrightError
-    ? (kind as unknown as { prototype: JobwrightError })
-    : undefined;
-}
-
-function detailsOf(json: string | undefined): object {
+function readDetails(json: string | undefined): object {
   if (json === undefined) return {};
   try {
     const details: unknown = JSON.parse(json);

@@ -1,4 +1,4 @@
-import { type Fields, type ListShape, MalformedError, type Shape } from "./shape.ts";
+import { type Fields, type ListShape, MalformedError, readList, readMap, type Shape } from "./shape.ts";
 
 /**
  * A list of records of which most fields are those of the record before: such a field is left out. Jobs of one
@@ -35,19 +35,11 @@ export function series<T extends object>(
       });
     },
     in: (values) => {
-      if (!Array.isArray(values)) throw new MalformedError("is not a list.");
-      if (values.length > max) throw new MalformedError(`has more than ${max} entries.`);
-      const found: T[] = [];
       let before: Record<string, unknown> | undefined;
-      for (let index = 0; index < values.length; index += 1) {
-        try {
-          before = entry(values[index], before, needs, may, isOwn);
-        } catch (error) {
-          throw error instanceof MalformedError ? error.within(String(index)) : error;
-        }
-        found.push(before as T);
-      }
-      return found;
+      return readList(values, max, (value) => {
+        before = entry(value, before, needs, may, isOwn);
+        return before as T;
+      });
     },
   };
 }
@@ -61,15 +53,7 @@ function entry(
   may: readonly Named[],
   isOwn: ReadonlySet<string>,
 ): Record<string, unknown> {
-  if (
-    typeof packed !== "object" ||
-    packed === null ||
-    Array.isArray(packed) ||
-    packed instanceof Uint8Array
-  ) {
-    throw new MalformedError("is not a map.");
-  }
-  const from = packed as Record<string, unknown>;
+  const from = readMap(packed);
   const found: Record<string, unknown> = {};
   let at = "";
   try {

@@ -145,20 +145,23 @@ export interface ListShape<T> {
 export function list<T>(shape: Shape<T>, max: number): ListShape<T> {
   return {
     out: (values) => values.map((value) => shape.out(value)),
-    in: (values) => {
-      if (!Array.isArray(values)) throw new MalformedError("is not a list.");
-      if (values.length > max) throw new MalformedError(`has more than ${max} entries.`);
-      const found: T[] = [];
-      for (let index = 0; index < values.length; index += 1) {
-        try {
-          found.push(shape.in(values[index]));
-        } catch (error) {
-          throw error instanceof MalformedError ? error.within(String(index)) : error;
-        }
-      }
-      return found;
-    },
+    in: (values) => readList(values, max, (value) => shape.in(value)),
   };
+}
+
+/** The entries of a list, read one after the other. */
+export function readList<T>(values: unknown, max: number, read: (value: unknown) => T): T[] {
+  if (!Array.isArray(values)) throw new MalformedError("is not a list.");
+  if (values.length > max) throw new MalformedError(`has more than ${max} entries.`);
+  const found: T[] = [];
+  for (let index = 0; index < values.length; index += 1) {
+    try {
+      found.push(read(values[index]));
+    } catch (error) {
+      throw error instanceof MalformedError ? error.within(String(index)) : error;
+    }
+  }
+  return found;
 }
 
 /** Values by key. As pairs, so that no key means anything to whoever reads them. */
@@ -196,6 +199,14 @@ export interface Fields<T> {
   readonly may: { readonly [K in OptionalKey<T>]-?: Shape<NonNullable<T[K]> | Extract<T[K], null>> };
 }
 
+/** A map, whatever it holds. */
+export function readMap(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+    throw new MalformedError("is not a map.");
+  }
+  return value as Record<string, unknown>;
+}
+
 /** A map of named fields. Unknown ones are passed over: a newer peer may have more to say. */
 export function record<T extends object>(fields: Fields<T>): Shape<T> {
   const needs = Object.entries(fields.needs) as [string, Shape<unknown>][];
@@ -212,15 +223,7 @@ export function record<T extends object>(fields: Fields<T>): Shape<T> {
       return packed;
     },
     in: (value) => {
-      if (
-        typeof value !== "object" ||
-        value === null ||
-        Array.isArray(value) ||
-        value instanceof Uint8Array
-      ) {
-        throw new MalformedError("is not a map.");
-      }
-      const from = value as Record<string, unknown>;
+      const from = readMap(value);
       const found: Record<string, unknown> = {};
       let at = "";
       try {

@@ -5,6 +5,7 @@ import type { AnyJobDefinition } from "../job/definition.ts";
 import { limits } from "../job/limits.ts";
 import { checkName } from "../job/name.ts";
 import { builtIn } from "../job/options.ts";
+import { checkKnown } from "../known-options.ts";
 import type { Jobs } from "../jobs.ts";
 import { threadModule } from "./threads.ts";
 
@@ -88,14 +89,7 @@ export function planWorker(
   if (!Array.isArray(definitions) || definitions.length === 0) {
     throw new InvalidOptionError("definitions", definitions, "Give the worker at least one definition.");
   }
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidOptionError("worker options", options, `Known options: ${KNOWN.join(", ")}.`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!KNOWN.includes(key as keyof WorkerSettings)) {
-      throw new InvalidOptionError("worker option", key, `Known options: ${KNOWN.join(", ")}.`);
-    }
-  }
+  checkKnown("worker option", options, KNOWN);
   const { state } = options as { readonly state?: unknown };
   if (state !== undefined && typeof state !== "function") {
     throw new InvalidOptionError(

@@ -1,7 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { InvalidOptionError, LeaseLostError } from "../errors.ts";
 import { limits } from "../job/limits.ts";
-import { checkName } from "../job/name.ts";
 import { valueText } from "../job/payload.ts";
 import type { Jobs } from "../jobs.ts";
 import type { Logger } from "../logger.ts";
@@ -9,6 +8,7 @@ import type { Note, Storage } from "../storage/storage.ts";
 import { type Completion, transactional } from "../storage/transactional.ts";
 import type { Checkpoint, JobContext, RunningJobInfo } from "./context.ts";
 import type { Run } from "./run.ts";
+import { checkpointOf, earlyResult } from "./thread/saved-values.ts";
 
 /** What all runs of a worker share. */
 export interface RunServices {
@@ -73,36 +73,13 @@ export class RunContext implements JobContext<unknown> {
   get checkpoint(): Checkpoint {
     const run = this.#run;
     run.checkpoint ??= new Map(Object.entries(run.job.checkpoint ?? {}));
-    const entries = run.checkpoint;
-    return {
-      get: <T>(key: string) => {
-        const text = entries.get(key);
-        return text === undefined ? undefined : (JSON.parse(text) as T);
-      },
-      set: async (key, value) => {
-        checkName(key, "checkpoint key");
-        if (value === undefined) {
-          throw new InvalidOptionError(`checkpoint "${key}"`, value, "Use remove() to take an entry away.");
-        }
-        const text = valueText(`Checkpoint "${key}"`, value, limits.checkpointBytes);
-        await saveNote(this.#run, this.#services.storage, { checkpoint: { [key]: text } });
-        entries.set(key, text);
-      },
-      remove: async (key) => {
-        checkName(key, "checkpoint key");
-        await saveNote(this.#run, this.#services.storage, { checkpoint: { [key]: null } });
-        entries.delete(key);
-      },
-    };
+    return checkpointOf(run.checkpoint, (key, text) =>
+      saveNote(run, this.#services.storage, { checkpoint: { [key]: text } }),
+    );
   }
 
   async setResult(value: unknown): Promise<void> {
-    if (value === undefined) {
-      throw new InvalidOptionError("setResult", value, "Use a JSON value; null stands for none.");
-    }
-    await saveNote(this.#run, this.#services.storage, {
-      result: valueText("The result", value, limits.resultBytes),
-    });
+    await saveNote(this.#run, this.#services.storage, { result: earlyResult(value) });
   }
 
   async completeIn<T>(tx: object, result?: T): Promise<T> {

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { TransferListItem } from "node:worker_threads";
 import type { Piscina } from "piscina";
 import { InvalidOptionError } from "../errors.ts";
 import type { RunEnd } from "../job/lifecycle.ts";
@@ -67,7 +66,7 @@ export class Threads {
       const task = make(begun);
       const options = {
         signal: AbortSignal.any([kill, stillborn.signal]),
-        transferList: [task.port as unknown as TransferListItem],
+        transferList: [task.port],
       };
       return (await pool.run(task, options as object)) as RunEnd;
     } catch (error) {

@@ -19,7 +19,7 @@ export interface Part {
 export const PARTS: readonly Part[] = [
   {
     name: "base",
-    files: ["errors.ts", "show.ts", "clock.ts", "duration.ts", "logger.ts", "service.ts"],
+    files: ["errors.ts", "show.ts", "known-options.ts", "clock.ts", "duration.ts", "logger.ts", "service.ts"],
     imports: [],
   },
   { name: "job", files: ["job/"], imports: ["base"], types: ["worker/context.ts"] },

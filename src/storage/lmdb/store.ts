@@ -272,7 +272,7 @@ export class Store {
 
   #hasNewWants(): boolean {
     if (this.watchers.wants !== this.#told.wants) return true;
-    const awaited = this.watchers.awaited();
+    const awaited = this.watchers.awaited;
     if (awaited.size !== this.#told.awaited.size) return true;
     for (const id of awaited.keys()) if (!this.#told.awaited.has(id)) return true;
     return false;
@@ -282,7 +282,7 @@ export class Store {
     const { wants } = this.watchers;
     const write = (body: () => void): void => this.environments.writeVolatile(body);
     if (wants !== this.#told.wants) this.instances.want(this.volatile, write, wants);
-    const awaited = new Set([...this.watchers.awaited().keys()].slice(0, AWAITED_MAX));
+    const awaited = new Set([...this.watchers.awaited.keys()].slice(0, AWAITED_MAX));
     const { number } = this.instances;
     write(() => {
       for (const id of awaited) {

@@ -1,13 +1,14 @@
 import type { JobId } from "../../job/job.ts";
 import type { Interest, ProcessId, Unwatch } from "../storage.ts";
+import { Bell } from "../watcher.ts";
 import type { Lane, Lanes } from "./lane.ts";
 
 /** Who waits for what. Asking costs next to nothing while nobody does. */
 export class Watchers {
   readonly #lanes: Lanes;
-  readonly #finished = new Map<JobId, Set<Watcher>>();
-  readonly #all = new Set<Watcher>();
-  readonly #asked = new Map<ProcessId, Set<Watcher>>();
+  readonly #finished = new Map<JobId, Set<Bell>>();
+  readonly #all = new Set<Bell>();
+  readonly #asked = new Map<ProcessId, Set<Bell>>();
 
   constructor(lanes: Lanes) {
     this.#lanes = lanes;
@@ -15,7 +16,7 @@ export class Watchers {
 
   add(interest: Interest, wake: () => void): Unwatch {
     // One watcher for all of an interest: whatever happens in one call is one wake-up.
-    const watcher = new Watcher(wake);
+    const watcher = new Bell(wake);
     this.#all.add(watcher);
     const undo: (() => void)[] = [];
     for (const { queue: queueName, names } of interest.available ?? []) {
@@ -64,35 +65,11 @@ export class Watchers {
 
 /** An interest in lanes: all names of the queue it stands with when it has none. */
 export interface LaneWatch {
-  readonly watcher: Watcher;
+  readonly watcher: Bell;
   readonly names: ReadonlySet<string> | undefined;
 }
 
-class Watcher {
-  readonly #wake: () => void;
-  #ringing = false;
-  #stopped = false;
-
-  constructor(wake: () => void) {
-    this.#wake = wake;
-  }
-
-  /** Wakes after the call that changed something: never from within it, once however much it changed. */
-  ring(): void {
-    if (this.#ringing) return;
-    this.#ringing = true;
-    queueMicrotask(() => {
-      this.#ringing = false;
-      if (!this.#stopped) this.#wake();
-    });
-  }
-
-  stop(): void {
-    this.#stopped = true;
-  }
-}
-
-function addTo<K>(map: Map<K, Set<Watcher>>, key: K, watcher: Watcher): () => void {
+function addTo<K>(map: Map<K, Set<Bell>>, key: K, watcher: Bell): () => void {
   let watchers = map.get(key);
   if (watchers === undefined) {
     watchers = new Set();

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../../clock.ts";
-import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
+import { StorageClosedError } from "../../errors.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
 import type { Change, ChangeResult } from "../../job/lifecycle.ts";
+import { checkKnown } from "../../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
 import type {
   BeatResult,
@@ -121,11 +122,7 @@ export class PostgresStorage implements TransactionalStorage {
 
   /** @throws InvalidOptionError */
   constructor(options: PostgresStorageOptions) {
-    for (const key of Object.keys(options ?? {})) {
-      if (!(KNOWN as readonly string[]).includes(key)) {
-        throw new InvalidOptionError("PostgresStorage option", key, `Known options: ${KNOWN.join(", ")}.`);
-      }
-    }
+    checkKnown("PostgresStorage option", options, KNOWN);
     const { schema = DEFAULT_SCHEMA, clock, liveness, url, pool } = options;
     checkSchemaName(schema);
     this.#options = options;

@@ -1,6 +1,6 @@
 import type { JobId } from "../../job/job.ts";
 import { decodeText } from "./text.ts";
-import type { Interest, Unwatch } from "../storage.ts";
+import { type Watcher, WatcherList } from "../watcher.ts";
 
 /** Something that happened, as far as it is known; `"any"` when it is not. */
 export interface News {
@@ -12,95 +12,26 @@ export interface News {
 
 export const ANYTHING: News = { available: "any", finished: "any", asked: "any" };
 
-/** Who in this process waits for what. */
-export class Watchers {
-  readonly #all = new Set<Watcher>();
-  readonly #awaited = new Map<JobId, number>();
-  readonly #changed: () => void;
-
+/** Who in this process waits for what, and who of them hears of some news. */
+export class Watchers extends WatcherList {
   /** @param changed called when the set of awaited jobs has changed */
   constructor(changed: () => void) {
-    this.#changed = changed;
-  }
-
-  add(interest: Interest, wake: () => void): Unwatch {
-    const watcher = new Watcher(interest, wake);
-    this.#all.add(watcher);
-    for (const id of watcher.finished) this.#awaited.set(id, (this.#awaited.get(id) ?? 0) + 1);
-    if (watcher.finished.size > 0) this.#changed();
-    return () => {
-      if (!this.#all.delete(watcher)) return;
-      watcher.stop();
-      for (const id of watcher.finished) {
-        const left = (this.#awaited.get(id) as number) - 1;
-        if (left > 0) this.#awaited.set(id, left);
-        else this.#awaited.delete(id);
-      }
-      if (watcher.finished.size > 0) this.#changed();
-    };
-  }
-
-  get awaited(): ReadonlyMap<JobId, number> {
-    return this.#awaited;
+    super(({ finished }) => {
+      if (finished.size > 0) changed();
+    });
   }
 
   tell(news: News): void {
-    for (const watcher of this.#all) if (watcher.cares(news)) watcher.ring();
-  }
-
-  stopAll(): void {
-    for (const watcher of this.#all) watcher.stop();
-    this.#all.clear();
-    this.#awaited.clear();
+    for (const watcher of this.all) if (cares(watcher, news)) watcher.ring();
   }
 }
 
-class Watcher {
-  readonly finished: ReadonlySet<JobId>;
-  readonly #available: ReadonlyMap<string, ReadonlySet<string> | "all">;
-  readonly #asked: string | undefined;
-  readonly #wake: () => void;
-  #isRinging = false;
-  #isStopped = false;
-
-  constructor({ available = [], finished, asked }: Interest, wake: () => void) {
-    this.#wake = wake;
-    this.#asked = asked;
-    this.finished = new Set(finished);
-    const lanes = new Map<string, Set<string> | "all">();
-    for (const { queue, names } of available) {
-      const known = lanes.get(queue);
-      if (names === undefined || known === "all") lanes.set(queue, "all");
-      else lanes.set(queue, new Set([...(known ?? []), ...names]));
-    }
-    this.#available = lanes;
-  }
-
-  cares({ available = [], finished = [], asked }: News): boolean {
-    if (this.#asked !== undefined && (asked === "any" || asked === this.#asked)) return true;
-    if (this.finished.size > 0 && (finished === "any" || finished.some((id) => this.finished.has(id))))
-      return true;
-    if (this.#available.size === 0) return false;
-    if (available === "any") return true;
-    return available.some(({ queue, name }) => {
-      const names = this.#available.get(queue);
-      return names === "all" || names?.has(name) === true;
-    });
-  }
-
-  /** Wakes after the call that changed something, never from within it, and once however much it changed. */
-  ring(): void {
-    if (this.#isRinging) return;
-    this.#isRinging = true;
-    queueMicrotask(() => {
-      this.#isRinging = false;
-      if (!this.#isStopped) this.#wake();
-    });
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-  }
+function cares(watcher: Watcher, { available = [], finished = [], asked }: News): boolean {
+  const { asked: process } = watcher.interest;
+  if (process !== undefined && (asked === "any" || asked === process)) return true;
+  if (finished === "any" ? watcher.finished.size > 0 : watcher.hasFinished(finished)) return true;
+  if (available === "any") return watcher.hasLanes;
+  return watcher.hasLanes && available.some(({ queue, name }) => watcher.hasLane(queue, name));
 }
 
 /** What a notification says, as the SQL functions wrote it. */

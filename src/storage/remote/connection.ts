@@ -1,5 +1,6 @@
 import { monotonicMs } from "../../clock.ts";
 import { ProtocolError, StorageClosedError, StorageUnavailableError } from "../../errors.ts";
+import { backoffMs } from "../../job/backoff.ts";
 import type { Logger } from "../../logger.ts";
 import type { Interest, Unwatch } from "../storage.ts";
 import type { Channel } from "../../wire/channel.ts";
@@ -24,8 +25,8 @@ export interface ConnectionOptions {
   readonly heartbeatMs: number;
 }
 
-/** Waits between attempts to connect, in ms: doubled each time, and up to half as much again at random. */
-const RETRY = { firstMs: 50, maxMs: 1_500 };
+/** Waits between attempts to connect: doubled each time, and up to half as much again at random. */
+const RETRY = { kind: "exponential", firstMs: 50, factor: 2, maxMs: 1_500, jitter: 0.5 } as const;
 /** Where trying again will not help before somebody does something. */
 const REFUSED_MS = 5_000;
 /** Silence after which nobody is there, in heartbeats: judged at each of them, so it is noticed with the second. */
@@ -71,7 +72,8 @@ export class Connection {
   /** Why the last attempt failed. */
   #trouble: Error | undefined;
   #failures = 0;
-  #retry: { timer: NodeJS.Timeout; go: () => void } | undefined;
+  /** Ends the wait before the next attempt. */
+  #retry: (() => void) | undefined;
   readonly #changes = new ChangeSignal();
   readonly #dialing = new AbortController();
   #closed = false;
@@ -99,7 +101,7 @@ export class Connection {
       if (isRefusal(this.#trouble) || left <= 0) {
         // Who could not open has nothing to close: no connection is made behind his back when a server comes.
         this.#isWanted = false;
-        this.#retry?.go();
+        this.#retry?.();
         throw (
           this.#trouble ??
           new StorageUnavailableError(
@@ -147,7 +149,7 @@ export class Connection {
     for (const call of [...this.#sent.values(), ...this.#waiting]) this.#fail(call, error);
     this.#sent.clear();
     this.#waiting.length = 0;
-    this.#retry?.go();
+    this.#retry?.();
     this.#sessionEnds?.();
     this.#changes.tell();
   }
@@ -368,8 +370,8 @@ export class Connection {
 
   /** Wait before the next attempt; a call that comes meanwhile does not shorten it, a close does. */
   async #pause(): Promise<void> {
-    const growing = Math.min(RETRY.maxMs, RETRY.firstMs * 2 ** Math.min(20, this.#failures - 1));
-    const ms = (isRefusal(this.#trouble) ? REFUSED_MS : growing) * (1 + Math.random() / 2);
+    const backoff = isRefusal(this.#trouble) ? { ...RETRY, firstMs: REFUSED_MS, maxMs: REFUSED_MS } : RETRY;
+    const ms = backoffMs(backoff, this.#failures, Math.random());
     await new Promise<void>((resolve) => {
       const go = (): void => {
         clearTimeout(timer);
@@ -379,7 +381,7 @@ export class Connection {
       const timer = setTimeout(go, ms);
       // Whoever waits for an answer has a timer of his own.
       timer.unref();
-      this.#retry = { timer, go };
+      this.#retry = go;
     });
   }
 

@@ -9,7 +9,7 @@ import type { Channel } from "../../wire/channel.ts";
 import { wireLimits } from "../../wire/limits.ts";
 import { SUBPROTOCOL } from "../../wire/message.ts";
 import { socketChannel } from "../../wire/ws-channel.ts";
-import type { Dial } from "./dial.ts";
+import { decoded, type Dial } from "./dial.ts";
 
 /** Certificates for `wss:`, as `node:tls` takes them. */
 export interface RemoteTls {
@@ -115,16 +115,4 @@ function parse(url: string): URL {
     );
   }
   return parsed;
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new InvalidOptionError(
-      "url",
-      "a token that cannot be read",
-      "Write special characters with encodeURIComponent().",
-    );
-  }
 }

@@ -13,7 +13,7 @@ import { dealerChannel } from "../../wire/zmq/dealer-channel.ts";
 import { curveKeyPair, keyBytes, publicKeyOf } from "../../wire/zmq/keys.ts";
 import { zmqLimits } from "../../wire/zmq/limits.ts";
 import { checkThread, type Dealer, loadZmq } from "../../wire/zmq/load.ts";
-import type { Dial } from "./dial.ts";
+import { decoded, type Dial } from "./dial.ts";
 
 export interface ZmqDialOptions {
   readonly token?: string | undefined;
@@ -230,15 +230,3 @@ function parse(url: string): Parsed {
 }
 
 const FORM = "Use zmq://host:port.";
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new InvalidOptionError(
-      "url",
-      "a secret that cannot be read",
-      "Write special characters with encodeURIComponent().",
-    );
-  }
-}

@@ -1,3 +1,4 @@
+import { InvalidOptionError } from "../../errors.ts";
 import type { Channel } from "../../wire/channel.ts";
 
 /** Makes a connection to a server; one that does not come about rejects. */
@@ -10,4 +11,17 @@ export interface Dial {
   prepare?(): Promise<void>;
   /** @param signal fires when nobody wants the connection any more */
   connect(timeoutMs: number, signal?: AbortSignal): Promise<Channel>;
+}
+
+/** A part of a URL as it was before it was encoded. Not shown in errors: it is a secret as a rule. */
+export function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new InvalidOptionError(
+      "url",
+      "a secret that cannot be read",
+      "Write special characters with encodeURIComponent().",
+    );
+  }
 }

@@ -4,6 +4,7 @@ import type { Clock } from "../../clock.ts";
 import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
 import type { Change, ChangeResult } from "../../job/lifecycle.ts";
+import { checkKnown } from "../../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
 import { wireLimits } from "../../wire/limits.ts";
 import type { MethodName } from "../../wire/methods.ts";
@@ -99,11 +100,8 @@ export class RemoteStorage implements Storage {
 
   /** @throws InvalidOptionError */
   constructor(options: RemoteStorageOptions) {
-    for (const key of Object.keys(options ?? {})) {
-      if (key !== "dial" && !(KNOWN as readonly string[]).includes(key)) {
-        throw new InvalidOptionError("RemoteStorage option", key, `Known options: ${KNOWN.join(", ")}.`);
-      }
-    }
+    const { dial: given, ...known } = options ?? {};
+    checkKnown("RemoteStorage option", known, KNOWN);
     const { url, token, deadlineMs = DEADLINE_MS, clock } = options;
     if (typeof url !== "string") throw new InvalidOptionError("url", typeof url, "Use ws://host:port.");
     if (token !== undefined && (typeof token !== "string" || !/^[\u0021-\u007e]{1,1000}$/.test(token))) {
@@ -118,7 +116,7 @@ export class RemoteStorage implements Storage {
     }
     this.#deadlineMs = deadlineMs;
     this.#promptMs = Math.min(deadlineMs, PROMPT_MS);
-    const dial = options.dial ?? dialOf(url, options);
+    const dial = given ?? dialOf(url, options);
     this.#dial = dial;
     this.label = dial.label;
     const serverClock = new RemoteClock();

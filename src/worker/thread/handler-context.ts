@@ -1,12 +1,10 @@
 import type { Clock } from "../../clock.ts";
-import { InvalidOptionError, StateError } from "../../errors.ts";
-import { limits } from "../../job/limits.ts";
-import { checkName } from "../../job/name.ts";
-import { valueText } from "../../job/payload.ts";
+import { StateError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { Checkpoint, RunningJobInfo, ThreadContext, ThreadJobs } from "../context.ts";
 import { enqueuesBy } from "./enqueues.ts";
 import type { Link, Start } from "./link.ts";
+import { checkpointOf, earlyResult } from "./saved-values.ts";
 
 /** The handler's view of its run, in a thread. */
 export class HandlerContext implements ThreadContext {
@@ -22,7 +20,9 @@ export class HandlerContext implements ThreadContext {
     this.job = start.job;
     this.jobs = enqueuesBy(link);
     this.log = loggerBy(link);
-    this.checkpoint = checkpointBy(link, new Map(Object.entries(start.checkpoint)));
+    this.checkpoint = checkpointOf(new Map(Object.entries(start.checkpoint)), (key, text) =>
+      link.call({ kind: "checkpoint", key, text }, text?.length ?? 0),
+    );
     this.clock = {
       now: () => link.now(),
       // Not in the type: for handlers that were written for the main thread.
@@ -35,10 +35,7 @@ export class HandlerContext implements ThreadContext {
   }
 
   async setResult(value: unknown): Promise<void> {
-    if (value === undefined) {
-      throw new InvalidOptionError("setResult", value, "Use a JSON value; null stands for none.");
-    }
-    const text = valueText("The result", value, limits.resultBytes);
+    const text = earlyResult(value);
     await this.#link.call({ kind: "result", text }, text.length);
   }
 
@@ -69,28 +66,5 @@ function loggerBy(link: Link): Logger {
     info: (message, details) => link.log("info", message, details),
     warn: (message, details) => link.log("warn", message, details),
     error: (message, details) => link.log("error", message, details),
-  };
-}
-
-function checkpointBy(link: Link, entries: Map<string, string>): Checkpoint {
-  return {
-    get: <T>(key: string) => {
-      const text = entries.get(key);
-      return text === undefined ? undefined : (JSON.parse(text) as T);
-    },
-    set: async (key, value) => {
-      checkName(key, "checkpoint key");
-      if (value === undefined) {
-        throw new InvalidOptionError(`checkpoint "${key}"`, value, "Use remove() to take an entry away.");
-      }
-      const text = valueText(`Checkpoint "${key}"`, value, limits.checkpointBytes);
-      await link.call({ kind: "checkpoint", key, text }, text.length);
-      entries.set(key, text);
-    },
-    remove: async (key) => {
-      checkName(key, "checkpoint key");
-      await link.call({ kind: "checkpoint", key, text: null }, 0);
-      entries.delete(key);
-    },
   };
 }
