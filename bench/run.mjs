@@ -1,10 +1,12 @@
 // npm run bench -- [scenario …] [--quick]
 // npm run bench -- postgres [--full] [--size n] [--json file] [--without contender] [--measures name,…]
 // npm run bench -- server [--quick | --full] [--size n] [--json file] [--without storage] [--measures name,…] [--profile folder]
+// npm run bench -- gate [--against HEAD] [--quick]
 // Every figure stands beside its durability, and every LMDB rate beside the floor of the same run.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { flatScenario } from "./scenario/flat.mjs";
+import { gate } from "./scenario/gate.mjs";
 import { latency } from "./scenario/latency.mjs";
 import { lmdbRates } from "./scenario/lmdb-rates.mjs";
 import { memoryLoop } from "./scenario/memory-loop.mjs";
@@ -20,7 +22,10 @@ const SCENARIOS = {
   postgres,
   server,
   threads,
+  gate,
 };
+/** Only when asked for: it wants an earlier version to compare with. */
+const BY_NAME = ["gate"];
 
 const { values, positionals: chosen } = readArguments();
 const unknown = chosen.filter((name) => !(name in SCENARIOS));
@@ -36,7 +41,7 @@ console.log(
 );
 const options = { ...values, size, measures: values.measures?.split(",") };
 for (const [name, scenario] of Object.entries(SCENARIOS)) {
-  if (chosen.length === 0 || chosen.includes(name)) await scenario(options);
+  if (chosen.length === 0 ? !BY_NAME.includes(name) : chosen.includes(name)) await scenario(options);
 }
 
 function readArguments() {
@@ -51,6 +56,7 @@ function readArguments() {
         without: { type: "string", multiple: true, default: [] },
         measures: { type: "string" },
         profile: { type: "string" },
+        against: { type: "string" },
       },
     });
   } catch (error) {

@@ -225,8 +225,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "checkpoint-lost-with-a-retry",
     why: "long work would begin from nothing after every failure",
     file: "src/job/lifecycle.ts",
-    find: 'return state !== "completed" && state !== "cancelled";',
-    replace: 'return state === "available";',
+    find: '(state !== "completed" && state !== "cancelled")',
+    replace: '(state === "available")',
     tests: ["test/worker/context.test.ts", "-t", "'memory' keeps checkpoints by key through retries"],
   },
   {
@@ -281,14 +281,14 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "lmdb-volatile-before-durable",
     why: "a process that dies between the writes would leave a job that nobody holds and nobody can claim",
     file: "src/storage/lmdb/store.ts",
-    find: `        writeState(this.durable, state, this.lanes);
+    find: `        writeState(durable, state, lanes);
       });`,
-    replace: `        writeState(this.durable, state, this.lanes);
+    replace: `        writeState(durable, state, lanes);
         const { follow } = ledger;
         if (!hasFollow(follow)) return;
         this.writeVolatile((leases) => leases.follow(follow));
         follow.drops.clear();
-        for (const list of [follow.again, follow.gone, follow.asks]) list.splice(0);
+        for (const list of [follow.again, follow.freed, follow.gone, follow.asks]) list.splice(0);
       });`,
     tests: ["test/rows.test.ts", "-t", "a settle whose durable write fails leaves its lease standing"],
   },
@@ -320,10 +320,10 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "lmdb-batch-not-atomic",
     why: "a refused enqueueMany would leave half of its jobs behind",
-    file: "src/storage/lmdb/enqueue.ts",
+    file: "src/storage/lmdb/store-group.ts",
     find: "if (refused !== undefined) return { ok: false, ...refused };",
     replace: `if (refused !== undefined) {
-    for (const job of group.slice(0, refused.index)) ledger.create(job);
+    for (const job of group.slice(0, refused.index)) storeOne(ledger, job);
     return { ok: false, ...refused };
   }`,
     tests: ["test/jobs/enqueue.test.ts", "-t", "'lmdb' enqueueMany is all or nothing"],
@@ -339,7 +339,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "lmdb-given-id-not-checked",
     why: "an id chosen by the caller would not keep the job from being made twice",
-    file: "src/storage/lmdb/ledger.ts",
+    file: "src/storage/lmdb/store-group.ts",
     find: 'if (existing !== undefined) return { status: "existing", id: existing };',
     replace: 'if (existing === 0) return { status: "existing", id: existing };',
     tests: ["test/jobs/enqueue.test.ts", "-t", "'lmdb' ids chosen by the caller answer with the job"],
@@ -374,8 +374,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "memory-released-job-loses-its-place",
     why: "every deploy would send the jobs at the head of the line to its end",
     file: "src/storage/memory/runs.ts",
-    find: 'if (outcome.state === "available") this.#store.backToItsPlace(job);\n    else this.#store.arrive(job);',
-    replace: "this.#store.arrive(job);",
+    find: 'if (outcome.state === "available") this.#store.backToItsPlace(job);\n    else this.#store.arrive(job, now);',
+    replace: "this.#store.arrive(job, now);",
     tests: ["test/storage.test.ts", "-t", "memory order gives a released job back its old place"],
   },
   {
@@ -599,8 +599,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "poll-forgotten",
     why: "one wake-up that is lost would strand a job",
     file: "src/worker/worker.ts",
-    find: 'this.#repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);',
-    replace: 'this.#repeat("poll", () => this.#poll(), 600_000, true);',
+    find: '.repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);',
+    replace: '.repeat("poll", () => this.#poll(), 600_000, true);',
     tests: ["test/worker/flow.test.ts", "-t", "'memory' finds work by polling alone"],
   },
   {
@@ -639,8 +639,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "read-ahead-kept-for-ever",
     why: "jobs behind a slow one would wait while other workers are idle",
     file: "src/worker/line.ts",
-    find: "if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX) return [];",
-    replace: "if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX * 1_000) return [];",
+    find: "if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX + this.#maxWaitMs) return [];",
+    replace: "if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX * 1_000 + this.#maxWaitMs) return [];",
     tests: ["test/worker/flow.test.ts", "-t", "'memory' reads ahead only what it can soon start"],
   },
   {
@@ -668,7 +668,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "postgres-no-generation",
     why: "a lease of an earlier cycle would settle the job that others hold by now",
-    file: "src/storage/postgres/migration/first/settle.ts",
+    file: "src/storage/postgres/migration/newest/settle.ts",
     find: "where j.id = any (v_held) and j.generation = p_generations[width_bucket(j.id, p_ids)]",
     replace: "where j.id = any (p_ids)",
     tests: ["test/storage.test.ts", "-t", "postgres fencing changes nothing by a settle"],
@@ -676,7 +676,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "postgres-no-token",
     why: "a process whose jobs were taken over would still end them for the one that holds them now",
-    file: "src/storage/postgres/migration/first/settle.ts",
+    file: "src/storage/postgres/migration/newest/settle.ts",
     find: "and (j.token is null or j.token = p_tokens[p_of[width_bucket(j.id, p_ids)]])",
     replace: "and (j.token is null or j.token is not null)",
     tests: ["test/storage.test.ts", "-t", "postgres fencing changes nothing by a settle"],
@@ -692,7 +692,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "postgres-keeps-claims-async-for-the-session",
     why: "transactions of the user on the same connection would lose their durability",
-    file: "src/storage/postgres/migration/first/claim.ts",
+    file: "src/storage/postgres/migration/newest/claim.ts",
     find: "perform set_config('synchronous_commit', 'off', true);",
     replace: "perform set_config('synchronous_commit', 'off', false);",
     tests: ["test/postgres/faults/durability.test.ts"],
@@ -700,7 +700,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "postgres-stores-a-batch-twice",
     why: "an enqueue whose answer was lost would be stored again when it is repeated",
-    file: "src/storage/postgres/migration/first/enqueue.ts",
+    file: "src/storage/postgres/migration/newest/enqueue.ts",
     find: `  if v_answer is not null then
     return v_answer;
   end if;`,
@@ -729,7 +729,7 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
   {
     name: "postgres-forgets-leases-by-process",
     why: "the lease of a claim on its way would be deleted, and its jobs would never run",
-    file: "src/storage/postgres/migration/first/beat.ts",
+    file: "src/storage/postgres/migration/newest/beat.ts",
     find: "delete from ${s}.lease as x where x.process_id = ${id} and not ${holdsRuns(s)};",
     replace: "delete from ${s}.lease as x where x.process_id = ${id};",
     tests: ["test/postgres/upkeep.test.ts", "-t", "finds what a process claimed while it was leaving"],
@@ -783,5 +783,166 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     find: "if (size === 0)",
     replace: "if (size === 99)",
     tests: ["src/wire/frame.test.ts"],
+  },
+  // ── Keys, schedules and statistics ─────────────────────────────────────────
+  {
+    name: "key-free-while-its-job-runs",
+    why: "two jobs of a key that is held until the end would run beside each other",
+    file: "src/job/key.ts",
+    find: 'return row.while === "live" || state !== "running";',
+    replace: 'return state !== "running";',
+    tests: ["test/storage.test.ts", "-t", "memory unique keys keeps jobs of a key"],
+  },
+  {
+    name: "key-time-ignored",
+    why: "what is to happen once a day would happen again as soon as the first job has ended",
+    file: "src/job/key.ts",
+    find: "(until !== undefined && until > now);",
+    replace: "(until !== undefined && until > now && until < 0);",
+    tests: ["test/storage.test.ts", "-t", "memory unique keys"],
+  },
+  {
+    name: "memory-removed-job-holds-its-key",
+    why: "a key that is held for ever could not be freed by hand",
+    file: "src/storage/memory/unique-keys.ts",
+    find: "row?.id === id && (byHand || !isHeldByTime(row, now))",
+    replace: "row?.id === id && (!isHeldByTime(row, now) || (byHand && now < 0))",
+    tests: ["test/storage.test.ts", "-t", "memory unique keys in a job"],
+  },
+  {
+    name: "memory-group-knows-not-itself",
+    why: "two jobs of a key in one call would not be told that the second one is an error",
+    file: "src/storage/memory/unique-keys.ts",
+    find: "(held !== undefined || inGroup?.has(name) === true)",
+    replace: "held !== undefined",
+    tests: ["test/storage.test.ts", "-t", "memory unique keys refuses a whole group"],
+  },
+  {
+    name: "memory-key-of-another-ended",
+    why: "the end of a job would free the key that a later one has taken",
+    file: "src/storage/memory/unique-keys.ts",
+    find: "if (row?.id === id && !isHeldByTime(row, now)) this.#drop(row as Row);",
+    replace: "if (row !== undefined && id > 0 && !isHeldByTime(row, now)) this.#drop(row as Row);",
+    tests: ["test/storage.test.ts", "-t", "memory unique keys in a job"],
+  },
+  {
+    name: "memory-retry-asks-no-key",
+    why: "an operator who retries a dead job would run it beside the one that holds its key",
+    file: "src/storage/memory/change.ts",
+    find: "if (held !== undefined && held.id !== id) return false;",
+    replace: "if (held !== undefined && held.id !== id && id < 0) return false;",
+    tests: ["test/storage.test.ts", "-t", "memory unique keys in a job"],
+  },
+  {
+    name: "heir-begins-anew",
+    why: "work that goes on where the last job of its key stopped would begin at the start",
+    file: "src/job/lifecycle.ts",
+    find: "|| unique?.inherit === true;",
+    replace: '|| unique?.scope === "\u0000";',
+    tests: ["test/storage.test.ts", "-t", "memory unique keys in a job"],
+  },
+  {
+    name: "replaced-job-loses-its-place",
+    why: "newest words that come fast would push a job back in line for ever",
+    file: "src/job/change.ts",
+    find: 'head.state !== "scheduled" && runAt <= now && isSameLimit',
+    replace: 'head.state !== "scheduled" && runAt < now && isSameLimit',
+    tests: ["src/job/change.test.ts"],
+  },
+  {
+    name: "limit-comes-past-promotion",
+    why: "a job with a limit would stand in line without being counted",
+    file: "src/job/lifecycle.ts",
+    find: 'return runAt > now || limit !== undefined ? "scheduled" : "available";',
+    replace: 'return runAt > now || limit?.concurrency === 0 ? "scheduled" : "available";',
+    tests: ["test/storage.test.ts", "-t", "memory limit keys schedules a job"],
+  },
+  {
+    name: "memory-limit-exceeded",
+    why: "more jobs of a key would run than its owner can bear",
+    file: "src/storage/memory/limit-keys.ts",
+    find: "(this.#find(limit)?.running ?? 0) < limit.concurrency;",
+    replace: "(this.#find(limit)?.running ?? 0) <= limit.concurrency;",
+    tests: ["test/storage.test.ts", "-t", "memory limit keys"],
+  },
+  {
+    name: "memory-release-keeps-its-slot",
+    why: "a key would be full for ever after a few deploys that gave its jobs back",
+    file: "src/storage/memory/runs.ts",
+    find: "if (limit !== undefined) this.#store.limitKeys.ran(job, -1);",
+    replace: 'if (limit !== undefined && outcome.state !== "available") this.#store.limitKeys.ran(job, -1);',
+    tests: ["test/storage.test.ts", "-t", "memory limit keys gives the slot"],
+  },
+  {
+    name: "memory-end-lets-nobody-in",
+    why: "blocked jobs would wait for ever behind one that has ended",
+    file: "src/storage/memory/runs.ts",
+    find: "this.#store.admit(limit);",
+    replace: "",
+    tests: ["test/storage.test.ts", "-t", "memory limit keys gives the slot"],
+  },
+  {
+    name: "memory-cancelled-candidate-lets-nobody-in",
+    why: "blocked jobs would wait behind one that was cancelled in line",
+    file: "src/storage/memory/change.ts",
+    find: "store.admit(job.spec.limit);",
+    replace: "",
+    tests: ["test/storage.test.ts", "-t", "memory limit keys lets the next candidate"],
+  },
+  {
+    name: "memory-parked-job-goes-to-the-end",
+    why: "of two lanes that share a key, one would starve the other",
+    file: "src/storage/memory/job-store.ts",
+    find: "this.#block(job, job.place);",
+    replace: "this.#block(job, ++this.#lastNumber);",
+    tests: ["test/storage.test.ts", "-t", "memory limit keys keeps the places"],
+  },
+  {
+    name: "memory-schedule-written-blindly",
+    why: "two processes that see the same tick would both make its jobs",
+    file: "src/storage/memory/schedules.ts",
+    find: "if ((before?.revision ?? 0) !== expected) return { ok: false };",
+    replace: "if (expected < 0) return { ok: false };",
+    tests: ["test/storage.test.ts", "-t", "memory schedules lets one of many racing writers win"],
+  },
+  {
+    name: "memory-tick-overlaps",
+    why: "a schedule that must not overlap itself would store a job beside the one that runs",
+    file: "src/storage/memory/schedules.ts",
+    find: "const isHeldUp = unlessLive === true &&",
+    replace: 'const isHeldUp = unlessLive === true && key === "" &&',
+    tests: ["test/storage.test.ts", "-t", "memory schedules stores no jobs while"],
+  },
+  {
+    name: "memory-statistics-slide",
+    why: "the last hour would be one of 61 minutes",
+    file: "src/storage/memory/flow-counter.ts",
+    find: "at > last - this.#length && at <= last",
+    replace: "at >= last - this.#length && at <= last",
+    tests: ["test/storage.test.ts", "-t", "memory statistics forgets by minutes"],
+  },
+  {
+    name: "memory-log-without-end",
+    why: "a job that logs in a loop would fill the storage",
+    file: "src/storage/memory/kept-job.ts",
+    find: "if (logs.length > limits.logLines) logs.splice(0, logs.length - limits.logLines);",
+    replace: "",
+    tests: ["test/storage.test.ts", "-t", "memory note appends log lines"],
+  },
+  {
+    name: "history-without-end",
+    why: "a job that snoozes for years would grow with every snooze",
+    file: "src/job/history.ts",
+    find: "if (events.length < first + last)",
+    replace: "if (events.length < 1_000 * (first + last))",
+    tests: ["src/job/history.test.ts"],
+  },
+  {
+    name: "new-series-counted-on",
+    why: "a job that gets further with every failure would die all the same",
+    file: "src/job/lifecycle.ts",
+    find: 'case "first":\n      return 1;',
+    replace: 'case "first":\n      return attempt + 1;',
+    tests: ["src/job/lifecycle.test.ts"],
   },
 ];

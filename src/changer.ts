@@ -1,5 +1,5 @@
 import type { JobId } from "./job/job.ts";
-import type { Change, ChangeResult } from "./job/lifecycle.ts";
+import type { Change, ChangeResult } from "./job/change.ts";
 import type { Storage } from "./storage/storage.ts";
 
 /** Jobs in one call to the storage. */

@@ -2,9 +2,12 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type Duration, toMs } from "./duration.ts";
 import { InvalidOptionError, MissingDependencyError } from "./errors.ts";
 import type { JobOptions } from "./job/definition.ts";
+import { checkMiddleware } from "./job/option-checks.ts";
 import { checkKnown } from "./known-options.ts";
 import { Jobs } from "./jobs.ts";
 import { lineLogger, type Logger, safeLogger } from "./logger.ts";
+import type { Middleware } from "./middleware.ts";
+import { isObserver, type Observer, type Surroundings } from "./observer.ts";
 import type { Storage } from "./storage/storage.ts";
 
 /** How `Jobs` behave; see docs/options.md. */
@@ -26,9 +29,28 @@ export interface ConnectOptions {
   readonly lostAfter?: Duration;
   /** Random numbers for jitter, uniform in [0, 1). @default Math.random */
   readonly random?: () => number;
+  /** What stands around enqueues and runs, the first one outermost; see docs/middleware.md. @default [] */
+  readonly middleware?: readonly (Middleware | Observer)[];
+  /** `false`: what handlers log goes to the logger alone, and is not kept with their jobs. @default true */
+  readonly keepLogs?: boolean;
+  /**
+   * `false`: no spans, metrics and traces, also where OpenTelemetry is set up before this call. With a `telemetry()`
+   * in `middleware` there is only that. See docs/telemetry.md. @default true
+   */
+  readonly telemetry?: boolean;
 }
 
-const KNOWN = ["defaults", "clock", "logger", "beatEvery", "lostAfter", "random"];
+const KNOWN = [
+  "defaults",
+  "clock",
+  "logger",
+  "beatEvery",
+  "lostAfter",
+  "random",
+  "middleware",
+  "keepLogs",
+  "telemetry",
+];
 
 let defaultClock: Clock = systemClock;
 
@@ -60,7 +82,8 @@ export async function connect(target: string | Storage, options: ConnectOptions 
   }
   // One for jobs and storage: it bounds the lines of a second.
   const logger = safeLogger(options.logger ?? lineLogger());
-  const storage =
+  const around = await surroundings(options, logger);
+  let storage =
     typeof target === "string"
       ? await storageFor(target, { clock: options.clock ?? defaultClock, logger })
       : target;
@@ -80,10 +103,12 @@ export async function connect(target: string | Storage, options: ConnectOptions 
       );
     }
   }
+  storage = around.observers.reduce((watched, observer) => observer.watching?.(watched) ?? watched, storage);
   const now = storage.clock.now();
   if (!Number.isFinite(now)) throw new InvalidOptionError("clock.now()", now, "Answer epoch milliseconds.");
   const jobs = new Jobs({
     storage,
+    around,
     clock: storage.clock,
     logger,
     random: safeRandom(options.random),
@@ -93,6 +118,36 @@ export async function connect(target: string | Storage, options: ConnectOptions 
   });
   await storage.open();
   return jobs;
+}
+
+async function surroundings(options: ConnectOptions, logger: Logger): Promise<Surroundings> {
+  const { middleware = [], keepLogs = true, telemetry = true } = options;
+  checkMiddleware(middleware, isObserver);
+  for (const [option, value] of Object.entries({ keepLogs, telemetry })) {
+    if (typeof value !== "boolean") throw new InvalidOptionError(option, value, "Use true or false.");
+  }
+  const observers: Observer[] = middleware.filter(isObserver);
+  if (telemetry && observers.length === 0 && isTelemetrySetUp()) {
+    const { telemetry: standard } = await import("./telemetry/index.ts");
+    try {
+      observers.push(standard());
+    } catch (error) {
+      // Nobody asked for it by name, so what is missing does not keep the jobs from running.
+      logger.warn(`OpenTelemetry is set up, but jobs are not traced: ${(error as Error).message}`);
+    }
+  }
+  return {
+    middleware: middleware.filter((one): one is Middleware => !isObserver(one)),
+    observers,
+    keepsLogs: keepLogs,
+  };
+}
+
+/** OpenTelemetry keeps what is registered under this symbol, whichever copy of its API did it. */
+function isTelemetrySetUp(): boolean {
+  const registered = (globalThis as Record<symbol, unknown>)[Symbol.for("opentelemetry.js.api.1")];
+  const { trace, metrics } = (registered ?? {}) as { readonly trace?: unknown; readonly metrics?: unknown };
+  return trace !== undefined || metrics !== undefined;
 }
 
 /** Jitter is not worth a job: numbers that are none are replaced. */

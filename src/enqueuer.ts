@@ -17,17 +17,24 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
+/** Calls that wait, and the batch before them. */
+interface Line {
+  waiting: Pending[];
+  flushing: Promise<void> | undefined;
+}
+
 /**
  * Group commit: while one batch is on its way, calls gather for the next. A call alone goes at once, and
- * everything of one turn of the event loop goes together.
+ * everything of one turn of the event loop goes together. Jobs with keys have a line of their own: on PostgreSQL they
+ * wait as long as a transaction of somebody else holds their key, and nobody else should wait with them.
  */
 export class Enqueuer {
   readonly #storage: Storage;
   readonly #random: () => number;
-  #waiting: Pending[] = [];
+  readonly #plain: Line = { waiting: [], flushing: undefined };
+  readonly #keyed: Line = { waiting: [], flushing: undefined };
   #jobs = 0;
   #bytes = 0;
-  #flushing: Promise<void> | undefined;
   #closed = false;
 
   constructor(storage: Storage, random: () => number) {
@@ -52,21 +59,22 @@ export class Enqueuer {
     }
     this.#jobs += jobs.length;
     this.#bytes += bytes;
+    const line = jobs.some(hasKey) ? this.#keyed : this.#plain;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ jobs, bytes, resolve, reject });
-      this.#flushing ??= Promise.resolve().then(() => this.#flush());
+      line.waiting.push({ jobs, bytes, resolve, reject });
+      line.flushing ??= Promise.resolve().then(() => this.#flush(line));
     });
   }
 
   /** Refuse new enqueues and wait for those under way. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#flushing;
+    await Promise.all([this.#plain.flushing, this.#keyed.flushing]);
   }
 
-  async #flush(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#take();
+  async #flush(line: Line): Promise<void> {
+    while (line.waiting.length > 0) {
+      const batch = this.#take(line);
       try {
         const results = await this.#store(batch.map(({ jobs }) => jobs));
         batch.forEach(({ resolve }, i) => resolve(results[i] as GroupResult));
@@ -78,20 +86,20 @@ export class Enqueuer {
         this.#bytes -= bytes;
       }
     }
-    this.#flushing = undefined;
+    line.flushing = undefined;
   }
 
-  #take(): Pending[] {
+  #take({ waiting }: Line): Pending[] {
     let jobs = 0;
     let bytes = 0;
     let n = 0;
-    for (const pending of this.#waiting) {
+    for (const pending of waiting) {
       if (n > 0 && (jobs + pending.jobs.length > BATCH_JOBS || bytes + pending.bytes > BATCH_BYTES)) break;
       jobs += pending.jobs.length;
       bytes += pending.bytes;
       n += 1;
     }
-    return this.#waiting.splice(0, n);
+    return waiting.splice(0, n);
   }
 
   /** Ids of batches lie side by side in a storage's index: random ones would touch a page of their own each. */
@@ -116,6 +124,10 @@ export class Enqueuer {
       }
     }
   }
+}
+
+function hasKey({ givenId, unique }: NewJob): boolean {
+  return givenId !== undefined || unique !== undefined;
 }
 
 function textOf(error: unknown): string {

@@ -30,6 +30,7 @@ const samples: Record<string, [JobwrightError, ...string[]]> = {
     '"order-7"',
     "48213",
   ],
+  KeyHeldError: [new errors.KeyHeldError("resize", "order-7", "48213"), '"resize"', '"order-7"', "job 48213"],
   MissingHandlerError: [new errors.MissingHandlerError("resize"), '"resize"', "implement()"],
   MissingDependencyError: [
     new errors.MissingDependencyError("postgres:", "pg", cause),

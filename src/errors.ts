@@ -89,6 +89,23 @@ export class DuplicateIdError extends JobwrightError {
   }
 }
 
+/** A unique key is held by another job, and the enqueue says that this is an error. */
+export class KeyHeldError extends JobwrightError {
+  readonly code = "JOBWRIGHT_KEY_HELD";
+  readonly key: string;
+  /** The job that holds the key; `undefined` when it is an earlier one of the same call. */
+  readonly holderId: string | undefined;
+  constructor(job: string, key: string, holderId: string | undefined) {
+    const holder = holderId === undefined ? "an earlier job of this call" : `job ${holderId}`;
+    super(
+      `"${job}" with the unique key ${show(key)} is refused: ${holder} holds it. ` +
+        'Wait for its end, or say onConflict: "keep" to get that job instead.',
+    );
+    this.key = key;
+    this.holderId = holderId;
+  }
+}
+
 /** A worker was given a definition without a handler. */
 export class MissingHandlerError extends JobwrightError {
   readonly code = "JOBWRIGHT_MISSING_HANDLER";

@@ -2,6 +2,7 @@ import { type Duration, toMs } from "./duration.ts";
 import { InvalidValueError, JobCancelledError, JobFailedError, ResultGoneError } from "./errors.ts";
 import { errorFromJob } from "./job/error.ts";
 import type { CancelResult, Jobs } from "./jobs.ts";
+import type { EnqueueResult } from "./storage/storage.ts";
 import type { Job } from "./view.ts";
 import { toJobId } from "./view.ts";
 import type { Waiter } from "./waiter.ts";
@@ -15,13 +16,19 @@ export class JobHandle<Result = unknown> {
   readonly id: string;
   /** `false` when the enqueue met a job that was there already (or the handle was made from an id). */
   readonly created: boolean;
+  /**
+   * What the enqueue did: `"created"` a job, met an `"existing"` one by its id or unique key, or `"replaced"` what the
+   * waiting holder of the unique key was to do. `"existing"` for a handle from an id.
+   */
+  readonly status: EnqueueResult["status"];
   readonly #jobs: Jobs;
   readonly #waiter: Waiter;
 
   /** @internal */
-  constructor(id: string, created: boolean, jobs: Jobs, waiter: Waiter) {
+  constructor(id: string, status: EnqueueResult["status"], jobs: Jobs, waiter: Waiter) {
     this.id = id;
-    this.created = created;
+    this.created = status === "created";
+    this.status = status;
     this.#jobs = jobs;
     this.#waiter = waiter;
   }

@@ -1,23 +1,34 @@
 import type { Clock } from "./clock.ts";
 import { Changer } from "./changer.ts";
+import { DeadJobs } from "./dead.ts";
+import type { Duration } from "./duration.ts";
 import { Enqueuer } from "./enqueuer.ts";
-import { InvalidOptionError, StateError } from "./errors.ts";
-import { checkFilter, checkState, type JobFilter } from "./filter.ts";
+import { KeyHeldError, StateError } from "./errors.ts";
 import { JobHandle } from "./handle.ts";
 import { type EnqueueArguments, Intake } from "./intake.ts";
 import type { EnqueueItem } from "./item.ts";
 import type { AnyJobDefinition, InputOf, JobOptions, ResultOf, StateOf } from "./job/definition.ts";
-import type { Change, ChangeResult } from "./job/lifecycle.ts";
-import { limits } from "./job/limits.ts";
+import type { Change, ChangeResult } from "./job/change.ts";
 import { checkName } from "./job/name.ts";
 import { builtIn, checkDefaults, type EnqueueOptions, fixedOptions } from "./job/options.ts";
 import { reasonText } from "./job/outcome.ts";
 import type { Logger } from "./logger.ts";
-import { type Queue, queueViews } from "./queues.ts";
-import type { GroupResult, NewJob, ProcessInfo, Storage } from "./storage/storage.ts";
+import type { Surroundings } from "./observer.ts";
+import { Look } from "./look.ts";
+import {
+  cron,
+  type CronOptions,
+  every,
+  type ScheduleArguments,
+  type ScheduleOptions,
+} from "./schedule/declaration.ts";
+import { DeclaredSchedules } from "./schedule/declared.ts";
+import { Schedules } from "./schedule/schedules.ts";
+import type { GroupResult, NewJob, Storage } from "./storage/storage.ts";
 import { transactional } from "./storage/transactional.ts";
 import { TransactionJobs } from "./transaction-jobs.ts";
-import { type Attempt, attemptView, type Job, jobView, toJobId } from "./view.ts";
+import { toJobId } from "./view.ts";
+import { waitAll, type JobEnds } from "./wait-all.ts";
 import { Waiter } from "./waiter.ts";
 import type { StateFactory, WorkerOptions } from "./worker/options.ts";
 import { Worker } from "./worker/worker.ts";
@@ -29,6 +40,8 @@ export interface JobsDeps {
   readonly logger: Logger;
   readonly random: () => number;
   readonly defaults: JobOptions;
+  /** What stands around enqueues and runs. */
+  readonly around: Surroundings;
   readonly beatEveryMs: number;
   readonly lostAfterMs: number;
 }
@@ -56,22 +69,37 @@ export type WorkerState<D extends readonly AnyJobDefinition[]> = UnionToIntersec
 type WorkerArguments<S> = unknown extends S ? [options?: WorkerOptions<S>] : [options: WorkerOptions<S>];
 
 /** What an application holds: enqueue, work, look, steer. Made by `connect`. */
-export class Jobs implements AsyncDisposable {
+export class Jobs extends Look implements AsyncDisposable {
   readonly #deps: JobsDeps;
   readonly #enqueuer: Enqueuer;
   readonly #intake: Intake;
   readonly #waiter: Waiter;
   readonly #changer: Changer;
   readonly #workers = new Set<Worker>();
+  /** What comes back: look, pause, resume, trigger, remove. */
+  readonly schedules: Schedules;
+  /** Those that gave up: look, run again, throw away. */
+  readonly dead: DeadJobs;
   #closing: Promise<void> | undefined;
 
   /** @internal */
   constructor(deps: JobsDeps) {
+    super(deps.storage);
     this.#deps = { ...deps, defaults: checkDefaults(deps.defaults) };
     this.#enqueuer = new Enqueuer(deps.storage, deps.random);
     this.#intake = this.#makeIntake((jobs) => this.#enqueuer.add(jobs));
     this.#waiter = new Waiter(deps.storage);
     this.#changer = new Changer(deps.storage);
+    this.dead = new DeadJobs(this, deps.storage);
+    this.schedules = new Schedules({
+      storage: deps.storage,
+      checkOpen: () => this.#checkOpen(),
+      prepare: ({ definition, payload, options }) => this.#intake.prepare(definition, payload, options),
+      handle: (id) => this.handle(id),
+      changed: () => {
+        for (const worker of this.#workers) worker.lookAgain();
+      },
+    });
   }
 
   get clock(): Clock {
@@ -85,6 +113,7 @@ export class Jobs implements AsyncDisposable {
    *
    * @throws InvalidPayloadError, PayloadTooLargeError or InvalidOptionError, with nothing stored
    * @throws DuplicateIdError when `options.id` belongs to a job with another payload
+   * @throws KeyHeldError when another job holds the unique key and `onConflict` is "error"
    * @throws OverloadedError, StorageUnavailableError, StorageFullError or StorageClosedError
    */
   enqueue<D extends AnyJobDefinition>(
@@ -131,12 +160,88 @@ export class Jobs implements AsyncDisposable {
     return new TransactionJobs(this.#makeIntake((jobs) => storage.enqueueIn(tx, jobs)));
   }
 
+  // ── Again and again ────────────────────────────────────────────────────────
+
+  /**
+   * A job again and again, durably and once in the whole fleet. For what code knows beforehand, declare it:
+   * `jobs.worker([…], { schedules: [every("1h", cleanUp)] })`. Under a key that is there, it changes that schedule.
+   *
+   * @param interval 100 ms at least
+   * @throws InvalidOptionError, and what {@link enqueue} throws for the payload
+   */
+  every<D extends AnyJobDefinition>(
+    interval: Duration,
+    definition: D,
+    ...args: ScheduleArguments<D, ScheduleOptions>
+  ): Promise<void> {
+    return this.schedules.save(every(interval, definition, ...args), false);
+  }
+
+  /**
+   * A job whenever a cron expression says, in a time zone; as {@link every}.
+   *
+   * @example
+   * await jobs.cron("0 9 * * 1-5", report, { kind: "daily" }, { zone: "Europe/Berlin" });
+   */
+  cron<D extends AnyJobDefinition>(
+    expression: string,
+    definition: D,
+    ...args: ScheduleArguments<D, CronOptions>
+  ): Promise<void> {
+    return this.schedules.save(cron(expression, definition, ...args), false);
+  }
+
+  /**
+   * One job of its kind for ever, however many processes say so and however often: the first call stores it, and
+   * every other one answers with it, also when it has ended. It is retried without end, unless `maxRetries` says
+   * otherwise. To have it made once more, `remove` it.
+   *
+   * @throws as {@link enqueue}
+   */
+  ensure<D extends AnyJobDefinition>(
+    definition: D,
+    ...[payload, options]: EnqueueArguments<D>
+  ): Promise<JobHandle<ResultOf<D>>> {
+    const ever: EnqueueOptions = {
+      maxRetries: Number.POSITIVE_INFINITY,
+      ...options,
+      unique: { key: "jobwright:ensure", for: Number.POSITIVE_INFINITY },
+    };
+    return this.#intake.enqueue(definition, payload, ever) as Promise<JobHandle<ResultOf<D>>>;
+  }
+
+  /**
+   * Store a job before this call returns, from code that cannot wait. On `memory:` only: a storage that others share
+   * would have to hold up the whole process until it is its turn.
+   *
+   * @throws StateError on other storages, and for a schema that answers later
+   * @throws as {@link enqueue} otherwise
+   */
+  enqueueSync<D extends AnyJobDefinition>(
+    definition: D,
+    ...[payload, options]: EnqueueArguments<D>
+  ): JobHandle<ResultOf<D>> {
+    const { storage } = this.#deps;
+    if (storage.enqueueSync === undefined) {
+      throw new StateError(
+        `${storage.label} cannot store a job at once: other processes may be in the middle of a write. ` +
+          "Use enqueue(), which waits for them without holding up this process.",
+      );
+    }
+    const store = (jobs: readonly NewJob[]): GroupResult => {
+      const [result] = (storage as Required<Storage>).enqueueSync([jobs]);
+      return result as GroupResult;
+    };
+    return this.#intake.enqueueSync(definition, payload, options, store) as JobHandle<ResultOf<D>>;
+  }
+
   #makeIntake(store: (jobs: readonly NewJob[]) => Promise<GroupResult>): Intake {
     return new Intake({
       defaults: this.#deps.defaults,
+      around: this.#deps.around,
       checkOpen: () => this.#checkOpen(),
       store,
-      handle: (id, created) => new JobHandle(id, created, this, this.#waiter),
+      handle: (id, status) => new JobHandle(id, status, this, this.#waiter),
     });
   }
 
@@ -152,13 +257,14 @@ export class Jobs implements AsyncDisposable {
     ...[options]: WorkerArguments<WorkerState<D>>
   ): Worker {
     this.#checkOpen();
-    const { storage, clock, logger, random, beatEveryMs, lostAfterMs } = this.#deps;
+    const { storage, clock, logger, random, around, beatEveryMs, lostAfterMs } = this.#deps;
     const worker = new Worker(
       {
         storage,
         clock,
         logger,
         random,
+        around,
         beatEveryMs,
         lostAfterMs,
         jobs: this,
@@ -166,12 +272,14 @@ export class Jobs implements AsyncDisposable {
         ...(storage.define === undefined
           ? {}
           : {
-              define: () =>
+              define: (some) =>
                 (storage as Required<Storage>).define(
-                  definitions.map((one) => fixedOptions(one, this.#deps.defaults)),
+                  some.map((one) => fixedOptions(one, this.#deps.defaults)),
                 ),
             }),
         stopped: (stopped) => this.#workers.delete(stopped),
+        declared: (declarations, names) =>
+          new DeclaredSchedules(declarations, names, { storage, logger, schedules: this.schedules }),
       },
       definitions,
       (options === undefined ? {} : options) as WorkerOptions<unknown> & { state?: StateFactory<unknown> },
@@ -180,69 +288,10 @@ export class Jobs implements AsyncDisposable {
     return worker;
   }
 
-  // ── Look ───────────────────────────────────────────────────────────────────
-
   /** A handle from an id that was kept somewhere. Nothing is asked of the storage. @throws InvalidOptionError */
   handle<Result = unknown>(id: string): JobHandle<Result> {
     toJobId(id);
-    return new JobHandle<Result>(id, false, this, this.#waiter);
-  }
-
-  /** One job, or `undefined` when it is not in the storage. @throws InvalidOptionError */
-  async get(id: string): Promise<Job | undefined> {
-    const [stored] = await this.#deps.storage.get([toJobId(id)]);
-    return stored === undefined ? undefined : jobView(stored);
-  }
-
-  /**
-   * One page of the jobs in one state: available ones in the order they became so, scheduled by due time,
-   * finished ones newest first. A page can be short and still have a `next` when `tag` filters.
-   *
-   * @param query.limit 1 to 1,000. @default 100
-   * @param query.after `next` of the page before
-   */
-  async list(
-    query: JobFilter & { readonly limit?: number; readonly after?: string },
-  ): Promise<{ jobs: Job[]; next?: string }> {
-    const { limit = 100, after, ...filter } = query ?? {};
-    checkFilter(filter, ["state", "queue", "name", "tag"]);
-    checkState(filter.state);
-    if (after !== undefined && typeof after !== "string") {
-      throw new InvalidOptionError("after", after, "Use `next` of the page before.");
-    }
-    if (!Number.isInteger(limit) || limit < 1 || limit > limits.listPage) {
-      throw new InvalidOptionError("limit", limit, `Use an integer from 1 to ${limits.listPage}.`);
-    }
-    const { jobs, next } = await this.#deps.storage.list({
-      ...filter,
-      limit,
-      ...(after === undefined ? {} : { after }),
-    });
-    return { jobs: jobs.map(jobView), ...(next === undefined ? {} : { next }) };
-  }
-
-  /** How many jobs there are; exact up to 10,000 at least. Never scans. */
-  async count(filter: Partial<Omit<JobFilter, "tag">> = {}): Promise<{ n: number; exact: boolean }> {
-    checkFilter(filter, ["state", "queue", "name"]);
-    if (filter.state !== undefined) checkState(filter.state);
-    return this.#deps.storage.count(filter);
-  }
-
-  /** The failed attempts of a job, oldest first: the first 10 and the last 40. */
-  async attempts(id: string): Promise<Attempt[]> {
-    return (await this.#deps.storage.attempts(toJobId(id))).map(attemptView);
-  }
-
-  /** Every queue with its counts by state and name, whether it is paused, and whether anybody serves it. */
-  async queues(): Promise<Queue[]> {
-    const { storage } = this.#deps;
-    const [lanes, processes] = await Promise.all([storage.lanes(), storage.processes()]);
-    return queueViews(lanes, processes);
-  }
-
-  /** The processes that work, or that were lost and still hold jobs. */
-  processes(): Promise<ProcessInfo[]> {
-    return this.#deps.storage.processes();
+    return new JobHandle<Result>(id, "existing", this, this.#waiter);
   }
 
   // ── Steer ──────────────────────────────────────────────────────────────────
@@ -251,12 +300,41 @@ export class Jobs implements AsyncDisposable {
   async cancel(id: string, reason = "cancelled by request"): Promise<CancelResult> {
     const result = await this.#change(id, { kind: "cancel", reason: reasonText(reason) });
     if (result === "changed") return "cancelled";
-    return result === "unchanged" ? "finished" : result;
+    return result === "asked" || result === "missing" ? result : "finished";
   }
 
-  /** Run again: a finished job with attempts anew, a scheduled one now. `false`: it waits or runs already, or is missing. */
+  /**
+   * Wait for many jobs to end, and answer how each did, in their order. One that fails is an answer like another.
+   * Works before any worker runs, and when every notification is lost.
+   *
+   * @param options.timeout real time, 1 ms to 24 days, for all of them together
+   * @param options.signal ends the wait with its reason; nothing happens to the jobs
+   * @throws ResultTimeoutError when one of them has not ended in time, StorageClosedError
+   *
+   * @example
+   * const [a, b] = await jobs.waitAll([first, second], { timeout: "1m" });
+   * if (a.state === "completed") console.log(a.result);
+   */
+  waitAll<const H extends readonly JobHandle[]>(
+    handles: H,
+    options: { readonly timeout: Duration; readonly signal?: AbortSignal },
+  ): Promise<JobEnds<H>> {
+    return waitAll(this.#waiter, handles, options);
+  }
+
+  /**
+   * Run again: a finished job with attempts anew, a scheduled one now. `false`: it waits or runs already, or is missing.
+   *
+   * @throws KeyHeldError when another job holds its unique key by now
+   */
   async retry(id: string): Promise<boolean> {
-    return (await this.#change(id, { kind: "retry" })) === "changed";
+    const result = await this.#change(id, { kind: "retry" });
+    if (result !== "conflict") return result === "changed";
+    const [job] = await this.#deps.storage.get([toJobId(id)]);
+    const unique = job?.unique;
+    if (job === undefined || unique === undefined) return false;
+    const { keys } = await this.#deps.storage.keys({ scope: unique.scope, key: unique.key, limit: 1 });
+    throw new KeyHeldError(job.name, unique.key, keys[0] === undefined ? undefined : String(keys[0].id));
   }
 
   /** Take a job out of the storage. `false`: it runs, or is missing. */

@@ -24,6 +24,7 @@ export class TransactionJobs {
    *
    * @throws InvalidPayloadError, PayloadTooLargeError or InvalidOptionError, with nothing done
    * @throws DuplicateIdError when `options.id` belongs to a job with another payload; the transaction is not harmed
+   * @throws KeyHeldError when another job holds the unique key and `onConflict` is "error"; it is not harmed either
    */
   enqueue<D extends AnyJobDefinition>(
     definition: D,

@@ -30,6 +30,12 @@ export interface Job<Payload = unknown, Result = unknown> {
   readonly tags: readonly string[];
   /** The id the caller chose. */
   readonly givenId?: string;
+  /** Its unique key. */
+  readonly uniqueKey?: string;
+  /** The key of which only so many run at a time. */
+  readonly limitKey?: string;
+  /** How far its handler said it was, from 0 to 1. */
+  readonly progress?: { readonly done: number; readonly note?: string };
   /** The process that runs it. */
   readonly processId?: string;
   readonly snoozes: number;
@@ -63,6 +69,9 @@ export function jobView(stored: StoredJob): Job {
     ...(cancelAsked === undefined ? {} : { cancelAsked }),
     tags: stored.tags,
     ...(givenId === undefined ? {} : { givenId }),
+    ...(stored.unique === undefined ? {} : { uniqueKey: stored.unique.key }),
+    ...(stored.limit === undefined ? {} : { limitKey: stored.limit.key }),
+    ...(stored.progress === undefined ? {} : { progress: JSON.parse(stored.progress) as { done: number } }),
     ...(processId === undefined ? {} : { processId }),
     snoozes: stored.snoozes,
     releases: stored.releases,

@@ -7,16 +7,20 @@ const LOOK_MS_FIRST = 25;
 const LOOK_MS_MAX = 1_000;
 /** Jobs in one look. */
 const LOOK_JOBS = 500;
+/** Jobs of which hints are asked for, half of what a job server lets one connection watch. Looks find the others. */
+const WATCHES_MAX = 5_000;
 
 interface Waiting {
-  readonly ids: Set<(job: StoredJob | undefined) => void>;
-  readonly unwatch: Unwatch;
+  readonly asking: Set<(job: StoredJob | undefined) => void>;
+  /** Absent beyond {@link WATCHES_MAX}. */
+  readonly unwatch: Unwatch | undefined;
 }
 
 /** Waits for jobs to finish: hints make it quick, looks make it sure. One look serves all who wait. */
 export class Waiter {
   readonly #storage: Storage;
   readonly #waiting = new Map<JobId, Waiting>();
+  #watches = 0;
   #timer: NodeJS.Timeout | undefined;
   #lookMs = LOOK_MS_FIRST;
   #isLooking = false;
@@ -33,39 +37,58 @@ export class Waiter {
    *
    * @throws ResultTimeoutError, StorageClosedError, or the signal's reason
    */
-  finished(id: JobId, timeoutMs: number, signal?: AbortSignal): Promise<StoredJob | undefined> {
+  async finished(id: JobId, timeoutMs: number, signal?: AbortSignal): Promise<StoredJob | undefined> {
+    const [job] = await this.allFinished([id], timeoutMs, signal);
+    return job;
+  }
+
+  /** As {@link finished}, for many at once: with one timer and one listener for all of them. */
+  allFinished(
+    ids: readonly JobId[],
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<(StoredJob | undefined)[]> {
     if (signal !== undefined && typeof signal?.addEventListener !== "function") {
       return Promise.reject(new InvalidOptionError("signal", signal, "Use an AbortSignal."));
     }
     if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (ids.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
+      const jobs: (StoredJob | undefined)[] = Array.from(ids, () => undefined);
+      const waits = new Map<number, () => void>();
       const cleanUp = (): void => {
         clearTimeout(timer);
         signal?.removeEventListener("abort", abort);
         this.#failures.delete(fail);
-        const waiting = this.#waiting.get(id);
-        if (waiting === undefined) return;
-        waiting.ids.delete(done);
-        if (waiting.ids.size > 0) return;
-        waiting.unwatch();
-        this.#waiting.delete(id);
-        if (this.#waiting.size === 0) this.#rest();
+        for (const forget of waits.values()) forget();
       };
-      const done = (job: StoredJob | undefined): void => {
+      const done = (index: number, job: StoredJob | undefined): void => {
+        jobs[index] = job;
+        waits.get(index)?.();
+        waits.delete(index);
+        if (waits.size > 0) return;
         cleanUp();
-        resolve(job);
+        resolve(jobs);
       };
       const fail = (error: unknown): void => {
         cleanUp();
         reject(error as Error);
       };
       const abort = (): void => fail(signal?.reason);
+      const late = (): void => {
+        const [index = 0] = waits.keys();
+        fail(new ResultTimeoutError(String(ids[index]), timeoutMs));
+      };
       // A waiter keeps the process alive: an `await` that ends with the process would be silence.
-      const timer = setTimeout(() => fail(new ResultTimeoutError(String(id), timeoutMs)), timeoutMs);
+      const timer = setTimeout(late, timeoutMs);
       signal?.addEventListener("abort", abort, { once: true });
       this.#failures.add(fail);
       try {
-        this.#add(id, done);
+        for (const [index, id] of ids.entries())
+          waits.set(
+            index,
+            this.#add(id, (job) => done(index, job)),
+          );
       } catch (error) {
         fail(error);
       }
@@ -77,16 +100,31 @@ export class Waiter {
     for (const fail of [...this.#failures]) fail(new StorageClosedError(this.#storage.label));
   }
 
-  #add(id: JobId, done: (job: StoredJob | undefined) => void): void {
-    const known = this.#waiting.get(id);
-    if (known === undefined) {
-      const unwatch = this.#storage.watch({ finished: [id] }, () => this.#lookSoon(id));
-      this.#waiting.set(id, { ids: new Set([done]), unwatch });
-    } else {
-      known.ids.add(done);
+  /** Answers how to wait no longer. Nobody is answered before this has returned. */
+  #add(id: JobId, done: (job: StoredJob | undefined) => void): () => void {
+    let waiting = this.#waiting.get(id);
+    if (waiting === undefined) {
+      const isWatched = this.#watches < WATCHES_MAX;
+      const unwatch = isWatched
+        ? this.#storage.watch({ finished: [id] }, () => this.#lookSoon(id))
+        : undefined;
+      if (isWatched) this.#watches += 1;
+      waiting = { asking: new Set(), unwatch };
+      this.#waiting.set(id, waiting);
     }
+    waiting.asking.add(done);
     this.#lookMs = LOOK_MS_FIRST;
     this.#lookSoon(id);
+    return () => this.#forget(id, done);
+  }
+
+  #forget(id: JobId, done: (job: StoredJob | undefined) => void): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting?.asking.delete(done) !== true || waiting.asking.size > 0) return;
+    this.#waiting.delete(id);
+    if (waiting.unwatch !== undefined) this.#watches -= 1;
+    waiting.unwatch?.();
+    if (this.#waiting.size === 0) this.#rest();
   }
 
   /** Only jobs of which there is news are looked at; all of them when the timer says so. */
@@ -131,7 +169,7 @@ export class Waiter {
     jobs.forEach((job, i) => {
       if (job !== undefined && !isFinal(job.state)) return;
       const waiting = this.#waiting.get(ids[i] as JobId);
-      for (const done of [...(waiting?.ids ?? [])]) done(job);
+      for (const done of [...(waiting?.asking ?? [])]) done(job);
     });
   }
 }

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
 import type { JobError } from "../job/job.ts";
+import type { JobLogLine } from "../look.ts";
+import type { HistoryItem } from "../timeline.ts";
 import { type Attempt, type Job, toJobId } from "../view.ts";
 import { type Bind, withJson } from "./command.ts";
 import { attemptJson, jobJson } from "./job-json.ts";
@@ -17,14 +19,14 @@ export function showCommand(parent: Command, bind: Bind): void {
   const command = parent
     .command("show")
     .summary("show one job in full")
-    .description("Shows one job in full: payload, result, error and failed attempts.")
+    .description("Shows one job in full: payload, result, error, failed attempts, history and log.")
     .usage("<id> [options]")
     .argument("<id>", "number of the job");
   withJson(withStorage(command));
   bind<Options>(command, async ([id = ""], options, terminal) => {
     toJobId(id);
-    const [job, attempts] = await withJobs(options, terminal, (jobs) =>
-      Promise.all([jobs.get(id), jobs.attempts(id)]),
+    const [job, attempts, history, logs] = await withJobs(options, terminal, (jobs) =>
+      Promise.all([jobs.get(id), jobs.attempts(id), jobs.history(id), jobs.logs(id)]),
     );
     if (job === undefined) {
       terminal.error(`Job ${id} is not in the storage: it was pruned, removed, or never enqueued there.`);
@@ -32,14 +34,17 @@ export function showCommand(parent: Command, bind: Bind): void {
     }
     terminal.out(
       options.json
-        ? `${jsonText({ ...jobJson(job), attempts: attempts.map(attemptJson) })}\n`
-        : sheetOf(job, attempts, terminal.columns),
+        ? `${jsonText({ ...jobJson(job), attempts: attempts.map(attemptJson), history, logs })}\n`
+        : sheetOf(job) +
+            attemptTable(attempts, terminal.columns) +
+            historyTable(history, terminal.columns) +
+            logTable(logs, terminal.columns),
     );
     return EXIT.done;
   });
 }
 
-function sheetOf(job: Job, attempts: readonly Attempt[], columns: number | undefined): string {
+function sheetOf(job: Job): string {
   const { error, startedAt, endedAt, result } = job;
   const entries: [string, string | undefined][] = [
     ["id", job.id],
@@ -54,6 +59,9 @@ function sheetOf(job: Job, attempts: readonly Attempt[], columns: number | undef
     ["ended", endedAt === undefined ? undefined : instantText(endedAt)],
     ["tags", job.tags.length === 0 ? undefined : job.tags.join(", ")],
     ["given id", job.givenId],
+    ["unique key", job.uniqueKey],
+    ["limit key", job.limitKey],
+    ["progress", job.progress === undefined ? undefined : progressText(job.progress)],
     ["process", job.processId],
     ["snoozes", job.snoozes === 0 ? undefined : String(job.snoozes)],
     ["releases", job.releases === 0 ? undefined : String(job.releases)],
@@ -64,7 +72,11 @@ function sheetOf(job: Job, attempts: readonly Attempt[], columns: number | undef
     ["error", error === undefined ? undefined : `${error.name}: ${error.message}`],
   ];
   const told = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return sheet(told) + stackOf(error) + attemptTable(attempts, columns);
+  return sheet(told) + stackOf(error);
+}
+
+function progressText({ done, note }: NonNullable<Job["progress"]>): string {
+  return `${Math.floor(100 * done)} %${note === undefined ? "" : `, ${note}`}`;
 }
 
 /** Where the last error came from, line by line. */
@@ -83,4 +95,22 @@ function attemptTable(attempts: readonly Attempt[], columns: number | undefined)
     `${error.name}: ${error.message}`,
   ]);
   return `\n${table(["FAILURE", "STARTED", "RAN", "PROCESS", "ERROR"], rows, columns)}`;
+}
+
+/** What the failures above do not tell. */
+function historyTable(history: readonly HistoryItem[], columns: number | undefined): string {
+  const rows = history
+    .filter(({ kind }) => kind !== "failed")
+    .map(({ at, kind, runAt, reason }) => [
+      instantText(at),
+      kind,
+      runAt === undefined ? "" : instantText(runAt),
+      reason ?? "",
+    ]);
+  return rows.length === 0 ? "" : `\n${table(["WHEN", "WHAT", "FOR", "REASON"], rows, columns)}`;
+}
+
+function logTable(logs: readonly JobLogLine[], columns: number | undefined): string {
+  const rows = logs.map(({ at, attempt, level, text }) => [instantText(at), String(attempt), level, text]);
+  return rows.length === 0 ? "" : `\n${table(["LOGGED", "ATTEMPT", "LEVEL", "TEXT"], rows, columns)}`;
 }

@@ -1,3 +1,4 @@
+import { runScope } from "../run-scope.ts";
 import { EXIT, type ExitCode, type Terminal } from "./terminal.ts";
 import { lineOf } from "./command.ts";
 
@@ -33,7 +34,12 @@ export async function untilStopped(terminal: Terminal, running: LongRunning): Pr
   let strays = 0;
   const forgetErrors = terminal.onStrayError((error) => {
     strays += 1;
-    if (strays <= STRAYS_TOLD) terminal.error(`an error that nobody caught: ${lineOf(error)}. It stops.`);
+    // Known where a module of the jobs imports `jobwright/current-job`.
+    const job = runScope.current?.();
+    const whose = job === undefined ? "" : ` in the run of job ${job.id} ${JSON.stringify(job.name)}`;
+    if (strays <= STRAYS_TOLD) {
+      terminal.error(`an error that nobody caught${whose}: ${lineOf(error)}. It stops.`);
+    }
     code = EXIT.failed;
     stop().catch(() => undefined);
   });

@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "list, pause or resume queues",
     load: async () => (await import("./queues.ts")).queues,
   },
+  schedules: {
+    summary: "list, pause, resume, trigger or remove schedules",
+    load: async () => (await import("./schedules.ts")).schedules,
+  },
   processes: {
     summary: "list the processes that work",
     load: async () => (await import("./processes.ts")).processes,

@@ -1,4 +1,5 @@
 import type { Backoff } from "./backoff.ts";
+import type { LimitKey, UniqueKey } from "./key.ts";
 
 /** Given by the storage: an integer below 2^53, unique per storage, printed as a decimal string. */
 export type JobId = number;
@@ -53,6 +54,10 @@ export interface JobSpec {
   readonly tags: readonly string[];
   /** Chosen by the caller: with `name`, at most one job kept by the storage has it. */
   readonly givenId?: string;
+  readonly unique?: UniqueKey;
+  readonly limit?: LimitKey;
+  /** The trace that its enqueue belongs to: a W3C `traceparent`, with the `tracestate` behind a line break if there is one. */
+  readonly trace?: string;
 }
 
 /**
@@ -60,7 +65,7 @@ export interface JobSpec {
  * `lifecycle.ts`. `running` is no state of the head: it is `available` with a lease.
  */
 export interface JobHead {
-  readonly state: "scheduled" | "available" | FinalState;
+  readonly state: "scheduled" | "available" | "blocked" | FinalState;
   readonly priority: number;
   /** Raised by every end of a run that is not final. A lease with another generation is stale. */
   readonly generation: number;
@@ -82,10 +87,32 @@ export interface JobHead {
   readonly reason?: string;
   /** JSON text; `undefined` when nothing was set. */
   readonly result?: string;
+  /** How far the handler said it was, JSON text. */
+  readonly progress?: string;
+  /** What happened beside runs and their failures, oldest first: see `job/history.ts`. */
+  readonly events?: readonly HistoryEntry[];
   readonly startedAt?: number;
   readonly endedAt?: number;
   /** When a finished job may be pruned, in epoch ms; absent = never. */
   readonly expiresAt?: number;
+}
+
+/** Something that happened to a job and is told by nothing else that is kept of it. */
+export interface HistoryEntry {
+  /** By the storage's clock. */
+  readonly at: number;
+  readonly kind:
+    | "snoozed"
+    | "rescheduled"
+    | "released"
+    | "cancel-asked"
+    | "retried"
+    | "rescheduled-by-hand"
+    | "reprioritised"
+    | "replaced";
+  /** The start that it got. */
+  readonly runAt?: number;
+  readonly reason?: string;
 }
 
 /** One failed attempt, as kept with the job. */

@@ -1,7 +1,7 @@
 import { ProcessLostError } from "../errors.ts";
 import { backoffMs } from "./backoff.ts";
+import { recorded } from "./history.ts";
 import type { AttemptEntry, JobError, JobHead, JobSpec } from "./job.ts";
-import { isFinal } from "./job.ts";
 import { limits } from "./limits.ts";
 import type { Later } from "./outcome.ts";
 
@@ -10,7 +10,8 @@ import type { Later } from "./outcome.ts";
  *
  *   decide(job, end)          how a run ended          → what becomes of the job
  *   applyOutcome(head, …)     what becomes of it       → the job's new head
- *   changeHead(head, …)       what an operator asks    → the job's new head, or why not
+ *
+ * What an operator asks for is judged by `changeHead` in `change.ts`.
  */
 
 /** How a run ended. */
@@ -48,7 +49,8 @@ export type Outcome =
   | {
       readonly state: "scheduled";
       readonly later: Later;
-      readonly attempt: "spent" | "kept" | "reset";
+      /** `first`: this run got further than the ones before, so counting begins with it. */
+      readonly attempt: "spent" | "kept" | "reset" | "first";
       readonly error?: JobError;
     }
   /** Back to its old place in the line, unspent. */
@@ -61,6 +63,8 @@ export interface RunningJob {
   readonly maxRetries: number | null;
   readonly backoff: JobSpec["backoff"];
   readonly cancelAsked?: string | undefined;
+  /** The run got further than the ones before it, so that its failure is the first of a new series. */
+  readonly gotFurther?: boolean;
 }
 
 /**
@@ -113,10 +117,11 @@ export function decide(job: RunningJob, end: RunEnd, random: number): Outcome {
 }
 
 function afterFailure(job: RunningJob, error: JobError, random: number, retryAfterMs?: number): Outcome {
-  const spent = job.attempt + 1;
+  const spent = job.gotFurther === true ? 1 : job.attempt + 1;
   if (job.maxRetries !== null && spent > job.maxRetries) return { state: "dead", error };
   const delayMs = retryAfterMs ?? backoffMs(job.backoff, spent, random);
-  return { state: "scheduled", later: { delayMs }, attempt: "spent", error };
+  const attempt = job.gotFurther === true ? "first" : "spent";
+  return { state: "scheduled", later: { delayMs }, attempt, error };
 }
 
 /**
@@ -133,9 +138,9 @@ export function heedAsk(head: JobHead, outcome: Outcome): Outcome {
 }
 
 /** The head of a job that was just enqueued. */
-export function newHead(priority: number, runAt: number, now: number): JobHead {
+export function newHead({ priority, limit }: Arriving, runAt: number, now: number): JobHead {
   return {
-    state: runAt > now ? "scheduled" : "available",
+    state: stateAt(limit, runAt, now),
     priority,
     generation: 0,
     attempt: 0,
@@ -145,6 +150,14 @@ export function newHead(priority: number, runAt: number, now: number): JobHead {
     snoozes: 0,
     releases: 0,
   };
+}
+
+/** What the rules need to know of a job that comes. */
+export type Arriving = Pick<JobSpec, "limit"> & { readonly priority: number };
+
+/** Where a job waits for its time. One with a limit key is let in by promotion only, which is where its key is counted. */
+export function stateAt(limit: JobSpec["limit"], runAt: number, now: number): "scheduled" | "available" {
+  return runAt > now || limit !== undefined ? "scheduled" : "available";
 }
 
 /** The facts of a run that a settle records with its outcome. */
@@ -164,7 +177,7 @@ export interface RunFacts {
  */
 export function applyOutcome(
   head: JobHead,
-  retention: JobSpec["retention"],
+  { retention, limit }: Pick<JobSpec, "retention" | "limit">,
   outcome: Outcome,
   facts: RunFacts,
 ): JobHead {
@@ -176,6 +189,7 @@ export function applyOutcome(
     case "available":
       return {
         ...base,
+        ...recorded(head, { at: facts.now, kind: "released" }),
         settledBy: facts.token,
         marked: head.marked || outcome.marked,
         generation: head.generation + 1,
@@ -186,7 +200,14 @@ export function applyOutcome(
       return {
         ...base,
         ...run,
-        state: runAt > facts.now ? "scheduled" : "available",
+        ...(outcome.error === undefined
+          ? recorded(head, {
+              at: facts.now,
+              kind: outcome.attempt === "kept" ? "snoozed" : "rescheduled",
+              runAt,
+            })
+          : {}),
+        state: stateAt(limit, runAt, facts.now),
         runAt,
         generation: head.generation + 1,
         attempt: attemptAfter(head.attempt, outcome.attempt),
@@ -252,14 +273,16 @@ function completed(
   };
   const result = outcome.result ?? head.result;
   if (result !== undefined) done.result = result;
+  if (head.progress !== undefined) done.progress = head.progress;
+  if (head.events !== undefined) done.events = head.events;
   if (outcome.reason !== undefined) done.reason = outcome.reason;
   if (retention.completedMs !== null) done.expiresAt = facts.now + retention.completedMs;
   return done;
 }
 
-/** Whether the job's checkpoint survives this outcome. */
-export function keepsCheckpoint(state: Outcome["state"]): boolean {
-  return state !== "completed" && state !== "cancelled";
+/** Whether the job's checkpoint survives this outcome: also for the next job of a key that hands it on. */
+export function keepsCheckpoint(state: Outcome["state"], unique?: JobSpec["unique"]): boolean {
+  return (state !== "completed" && state !== "cancelled") || unique?.inherit === true;
 }
 
 function ended(head: JobHead, keepMs: number | null, now: number): JobHead {
@@ -270,9 +293,17 @@ function ended(head: JobHead, keepMs: number | null, now: number): JobHead {
   };
 }
 
-function attemptAfter(attempt: number, how: "spent" | "kept" | "reset"): number {
-  if (how === "spent") return attempt + 1;
-  return how === "kept" ? attempt : 0;
+function attemptAfter(attempt: number, how: "spent" | "kept" | "reset" | "first"): number {
+  switch (how) {
+    case "spent":
+      return attempt + 1;
+    case "kept":
+      return attempt;
+    case "reset":
+      return 0;
+    case "first":
+      return 1;
+  }
 }
 
 /** An instant from a delay: the storage's clock is the one that counts. */
@@ -303,85 +334,7 @@ export function forgottenAttempt(number: number): number | undefined {
   return old > limits.attemptsFirst ? old : undefined;
 }
 
-/** What an operator may do to a job. */
-export type Change =
-  | { readonly kind: "cancel"; readonly reason: string }
-  | { readonly kind: "retry" }
-  | { readonly kind: "remove" }
-  | { readonly kind: "runAt"; readonly later: Later }
-  | { readonly kind: "priority"; readonly priority: number };
-
-export type ChangeResult =
-  /** Done. */
-  | "changed"
-  /** The job runs: its handler is asked to end. */
-  | "asked"
-  /** The job's state leaves nothing to do, or does not allow it. */
-  | "unchanged"
-  | "missing";
-
-/**
- * What an operator's change makes of a job: its new head, `"remove"`, or nothing with the reason.
- * A head that becomes available, or changes its priority, takes a new place in the line.
- */
-export function changeHead(
-  head: JobHead,
-  isRunning: boolean,
-  retention: JobSpec["retention"],
-  change: Change,
-  now: number,
-): { readonly result: ChangeResult; readonly head?: JobHead; readonly remove?: true } {
-  const finished = isFinal(head.state);
-  switch (change.kind) {
-    case "cancel": {
-      if (finished) return { result: "unchanged" };
-      if (isRunning) {
-        return head.cancelAsked === undefined
-          ? { result: "asked", head: { ...head, cancelAsked: change.reason } }
-          : { result: "asked" };
-      }
-      const cancelled: JobHead = { ...head, state: "cancelled", reason: change.reason, endedAt: now };
-      const keepMs = retention.cancelledMs;
-      return {
-        result: "changed",
-        head: keepMs === null ? cancelled : { ...cancelled, expiresAt: now + keepMs },
-      };
-    }
-    case "retry": {
-      if (isRunning || head.state === "available") return { result: "unchanged" };
-      if (head.state === "scheduled") {
-        return { result: "changed", head: { ...head, state: "available", runAt: now } };
-      }
-      const { endedAt: _e, expiresAt: _x, reason: _r, result: _v, ...base } = head;
-      return {
-        result: "changed",
-        head: {
-          ...base,
-          state: "available",
-          runAt: now,
-          attempt: 0,
-          marked: false,
-          generation: head.generation + 1,
-        },
-      };
-    }
-    case "remove":
-      return isRunning ? { result: "unchanged" } : { result: "changed", remove: true };
-    case "runAt": {
-      if (finished || isRunning) return { result: "unchanged" };
-      const runAt = instantOf(change.later, now);
-      if (runAt > now) return { result: "changed", head: { ...head, state: "scheduled", runAt } };
-      // Already in line: an earlier start must not cost the job its place.
-      if (head.state === "available") return { result: "unchanged" };
-      return { result: "changed", head: { ...head, state: "available", runAt } };
-    }
-    case "priority":
-      if (finished || isRunning || head.priority === change.priority) return { result: "unchanged" };
-      return { result: "changed", head: { ...head, priority: change.priority } };
-  }
-}
-
-/** Due: the head of a scheduled job whose time has come. It takes a new place in the line. */
-export function promoteHead(head: JobHead): JobHead {
-  return { ...head, state: "available" };
+/** Due: the head of a scheduled job whose time has come. It takes a new place in the line, or waits for one of its key. */
+export function promoteHead(head: JobHead, hasRoom: boolean = true): JobHead {
+  return { ...head, state: hasRoom ? "available" : "blocked" };
 }

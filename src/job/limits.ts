@@ -26,6 +26,28 @@ export const limits = {
   attemptsFirst: 10,
   /** ... and this many of the last. */
   attemptsLast: 40,
+  /** Log lines kept of one job: the last ones. */
+  logLines: 100,
+  /** Length of one log line that is kept, in characters. */
+  logText: 2_000,
+  /** Progress of one job as JSON text, in characters. */
+  progressText: 2_000,
+  /** History entries kept of one job: this many of the first ... */
+  historyFirst: 10,
+  /** ... and this many of the last. */
+  historyLast: 40,
+  /** Schedules of one storage. */
+  schedules: 5_000,
+  /** One schedule with the payload of its jobs, as text, in characters. */
+  scheduleText: 65_536,
+  /** Jobs that one tick makes up for at most, of those that were missed. */
+  missedTicks: 1_000,
+  /** Highest concurrency of a limit key. */
+  limitConcurrency: 1_000,
+  /** Length of a trace context, in characters. */
+  traceText: 600,
+  /** Jobs in one call of a batch handler. */
+  batchJobs: 1_000,
   /** Jobs in one `enqueueMany`. */
   enqueueJobs: 5_000,
   /** Payload bytes in one `enqueueMany`. */

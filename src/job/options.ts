@@ -1,26 +1,49 @@
 import { type Duration, toMs, toMsOrNull } from "../duration.ts";
-import { InvalidOptionError, type PayloadIssue } from "../errors.ts";
+import { InvalidOptionError } from "../errors.ts";
 import { show } from "../show.ts";
 import { checkBackoff, exponential } from "./backoff.ts";
-import type { AnyJobDefinition, JobOptions, RetentionOptions } from "./definition.ts";
-import { serializeError } from "./error.ts";
+import type { AnyJobDefinition, JobOptions } from "./definition.ts";
 import type { JobSpec, Retention } from "./job.ts";
+import {
+  areComputed,
+  KEY_OPTIONS,
+  type KeyOptions,
+  type KeyRules,
+  keyRules,
+  laidOver,
+  resolveKeys,
+} from "./key-options.ts";
 import { limits } from "./limits.ts";
 import { checkName } from "./name.ts";
+import {
+  checkConcurrency,
+  checkAround,
+  checkMaxRetries,
+  checkPriority,
+  checkResetAttempts,
+  checkRetention,
+  checkTags,
+  checkThread,
+} from "./option-checks.ts";
 import { instantMs, type Later } from "./outcome.ts";
-import type { SchemaIssue, SchemaResult } from "./schema.ts";
+import { checkSchema } from "./validation.ts";
 
 /** Options of one `enqueue`; they win over the definition's, those of `connect`, and the built-in ones. */
-export interface EnqueueOptions extends JobOptions {
+export interface EnqueueOptions extends JobOptions, KeyOptions {
   /**
    * An id of your own, 1 to 200 characters. Enqueueing it again with the same payload answers with the job
-   * that has it, with another payload fails; free again when the finished job is pruned.
+   * that has it, with another payload fails; free again when the finished job is pruned. Not together with `unique`.
    */
   readonly id?: string;
   /** Start this much later. Not together with `at`. */
   readonly in?: Duration;
   /** Start at this instant; one that has passed means now. Not together with `in`. */
   readonly at?: Date;
+  /**
+   * The trace it belongs to: a W3C `traceparent`, with a `tracestate` behind a line break if there is one.
+   * @default the active span's, where OpenTelemetry is set up
+   */
+  readonly trace?: string;
 }
 
 /** What holds where no level says otherwise. */
@@ -45,6 +68,7 @@ export type ResolvedOptions = Omit<JobSpec, "payload"> & {
  * Retention is merged by outcome. The answer may be shared between calls: copy it, do not change it.
  *
  * @param payload the schema's output, for the definition's functions
+ * @param text the payload as it is stored, for keys that are made of it
  * @param defaults as answered by {@link checkDefaults}, the same object for every call
  * @throws InvalidOptionError
  */
@@ -53,22 +77,36 @@ export function resolveOptions(
   payload: unknown,
   call: EnqueueOptions | undefined,
   defaults: JobOptions,
+  text: string,
 ): ResolvedOptions {
   const plan = planOf(definition, defaults);
   if (call === undefined && !plan.isComputed) return plan.resolved;
   const level = call === undefined ? NOTHING : levelOf(call, CALL_ONLY);
-  return {
-    ...plan.resolved,
+  const resolved: ResolvedOptions = {
+    ...plan.fixed,
     ...(plan.isComputed ? computedLevel(definition, payload, level) : NOTHING),
     ...level,
-    retention: { ...plan.resolved.retention, ...level.retention },
-    ...(call === undefined ? NO_PLACE : placeOf(call)),
+    retention: { ...plan.fixed.retention, ...level.retention },
+    ...(call === undefined
+      ? resolveKeys(plan.keys, definition.name, payload, text)
+      : {
+          ...resolveKeys(laidOver(plan.keys, keyRules(call, false)), definition.name, payload, text),
+          ...placeOf(call),
+        }),
   };
+  if (resolved.unique !== undefined && resolved.givenId !== undefined) {
+    throw new InvalidOptionError(
+      "id",
+      resolved.givenId,
+      "It is a key of its own kind. Use it, or `unique`, not both; `unique: false` takes back what the definition says.",
+    );
+  }
+  return resolved;
 }
 
-/** The options of a definition's jobs where a call says nothing and no payload is asked. */
+/** The options of a definition's jobs where a call says nothing and no payload is asked; without keys. */
 export function fixedOptions(definition: AnyJobDefinition, defaults: JobOptions): ResolvedOptions {
-  return planOf(definition, defaults).resolved;
+  return planOf(definition, defaults).fixed;
 }
 
 /**
@@ -106,34 +144,10 @@ export function checkDefinition(definition: AnyJobDefinition, hasHandlerAlready 
   checkThread(definition);
   checkSchema(definition.schema);
   levelOf(definition.options, DEFINITION_ONLY, COMPUTABLE);
-}
-
-/** The answer of a schema: what the handler gets, or what is wrong. */
-export type Validation =
-  | { readonly ok: true; readonly payload: unknown }
-  /** `thrown`: the schema itself failed, which says nothing about the payload. */
-  | { readonly ok: false; readonly issues: readonly PayloadIssue[]; readonly thrown?: unknown };
-
-/** Whether the schema is `json<T>()`, which promises a type and checks nothing. */
-export function isUnchecked(definition: AnyJobDefinition): boolean {
-  return definition.schema["~standard"].vendor === "jobwright";
-}
-
-/** Ask the definition's schema. A promise only where the schema is asynchronous; never throws. */
-export function validatePayload(
-  definition: AnyJobDefinition,
-  value: unknown,
-): Validation | Promise<Validation> {
-  if (isUnchecked(definition)) return { ok: true, payload: value };
-  const standard = definition.schema["~standard"];
-  try {
-    const result = standard.validate(value) as SchemaResult<unknown> | PromiseLike<SchemaResult<unknown>>;
-    return isThenable(result)
-      ? Promise.resolve(result).then(validationOf).catch(schemaThrew)
-      : validationOf(result);
-  } catch (thrown) {
-    return schemaThrew(thrown);
-  }
+  checkAround(definition);
+  keyRules(definition.options, true);
+  checkResetAttempts(definition.options.resetAttempts);
+  checkConcurrency(definition.options.concurrency);
 }
 
 // ── Levels ───────────────────────────────────────────────────────────────────
@@ -153,16 +167,37 @@ interface Level {
 interface Place {
   givenId?: string;
   later?: Later;
+  trace?: string;
 }
 
-const SHARED = ["queue", "priority", "maxRetries", "backoff", "timeout", "retention", "tags"] as const;
-const CALL_ONLY: readonly string[] = ["id", "in", "at"];
-/** Read by `defineJob` itself; named in the list of known options. */
-const DEFINITION_ONLY: readonly string[] = ["name", "payload", "run", "thread", "threadMemoryMb"];
+/** The options that stand at every level. */
+export const SHARED: readonly string[] = [
+  "queue",
+  "priority",
+  "maxRetries",
+  "backoff",
+  "timeout",
+  "retention",
+  "tags",
+];
+const CALL_ONLY: readonly string[] = ["id", "in", "at", "trace", ...KEY_OPTIONS];
+/** Read elsewhere: by `defineJob` itself, by the worker, or with the keys; named in the list of known options. */
+const DEFINITION_ONLY: readonly string[] = [
+  "name",
+  "payload",
+  "run",
+  "thread",
+  "threadMemoryMb",
+  "setup",
+  "middleware",
+  "spanAttributes",
+  "resetAttempts",
+  "concurrency",
+  ...KEY_OPTIONS,
+];
 /** May be functions of the payload in a definition. */
 const COMPUTABLE: readonly string[] = ["queue", "priority", "tags"];
 const NOTHING: Level = Object.freeze({});
-const NO_PLACE: Place = Object.freeze({});
 
 function levelOf(given: unknown, also: readonly string[], computable: readonly string[] = []): Level {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
@@ -170,7 +205,7 @@ function levelOf(given: unknown, also: readonly string[], computable: readonly s
   }
   const level: Level = {};
   for (const [key, value] of Object.entries(given) as [string, unknown][]) {
-    if (!SHARED.includes(key as (typeof SHARED)[number]) && !also.includes(key)) {
+    if (!SHARED.includes(key) && !also.includes(key)) {
       throw new InvalidOptionError(key, value, `There is no such option here: use ${known(also)}.`);
     }
     if (value === undefined || (typeof value === "function" && computable.includes(key))) continue;
@@ -230,14 +265,32 @@ function placeOf(call: EnqueueOptions): Place {
   }
   if (call.in !== undefined) place.later = { delayMs: toMs(call.in, "in") };
   if (call.at !== undefined) place.later = { at: instantMs(call.at, "at") };
+  if (call.trace !== undefined) place.trace = checkTrace(call.trace);
   return place;
+}
+
+/** `traceparent` as of level 1, which later versions may only make longer; `tracestate` is printable. */
+const TRACE = /^[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}(?:\n[\x20-\x7e]+)?$/;
+
+function checkTrace(value: unknown): string {
+  if (typeof value === "string" && value.length <= limits.traceText && TRACE.test(value)) return value;
+  throw new InvalidOptionError(
+    "trace",
+    value,
+    `Use a W3C traceparent, "00-<32 hex>-<16 hex>-01", with a tracestate behind a line break or none; ` +
+      `at most ${limits.traceText} characters.`,
+  );
 }
 
 // ── The part that is the same for every call ─────────────────────────────────
 
 interface Plan {
+  /** All but keys. */
+  readonly fixed: ResolvedOptions;
+  readonly keys: KeyRules;
+  /** With keys, where no payload has to be asked for them. */
   readonly resolved: ResolvedOptions;
-  /** Whether the definition has functions of the payload. */
+  /** Whether something depends on the payload. */
   readonly isComputed: boolean;
 }
 
@@ -263,118 +316,19 @@ function makePlan(definition: AnyJobDefinition, defaults: JobOptions): Plan {
   const levels = [levelOf(builtIn, []), levelOf(defaults, []), levelOf(options, DEFINITION_ONLY, COMPUTABLE)];
   const merged = Object.assign({}, ...levels) as Required<Level>;
   const retention = Object.assign({}, ...levels.map((level) => level.retention)) as Retention;
+  const fixed = Object.freeze({ name: definition.name, ...merged, retention: Object.freeze(retention) });
+  const keys = keyRules(options, true);
+  const hasKeys = Object.keys(keys).length > 0;
+  const isComputed =
+    areComputed(keys) ||
+    [options.queue, options.priority, options.tags].some((option) => typeof option === "function");
   return {
-    resolved: Object.freeze({ name: definition.name, ...merged, retention: Object.freeze(retention) }),
-    isComputed: [options.queue, options.priority, options.tags].some(
-      (option) => typeof option === "function",
-    ),
+    fixed,
+    keys,
+    resolved:
+      isComputed || !hasKeys
+        ? fixed
+        : Object.freeze({ ...fixed, ...resolveKeys(keys, definition.name, undefined, "null") }),
+    isComputed,
   };
-}
-
-// ── Single options ───────────────────────────────────────────────────────────
-
-function checkThread({ run, thread, threadMemoryMb }: AnyJobDefinition): void {
-  if (thread !== undefined) {
-    if (run !== undefined) {
-      throw new InvalidOptionError("thread", thread, "Use either `run` or `thread`: a job has one handler.");
-    }
-    if (!(thread instanceof URL) || thread.protocol !== "file:") {
-      throw new InvalidOptionError(
-        "thread",
-        thread,
-        'Use the URL of a file: new URL("./handler.js", import.meta.url).',
-      );
-    }
-  }
-  if (threadMemoryMb === undefined) return;
-  if (thread === undefined) {
-    throw new InvalidOptionError("threadMemoryMb", threadMemoryMb, "It goes with `thread` only.");
-  }
-  const { threadMemoryMbMin: min, threadMemoryMbMax: max } = limits;
-  if (!Number.isInteger(threadMemoryMb) || threadMemoryMb < min || threadMemoryMb > max) {
-    throw new InvalidOptionError("threadMemoryMb", threadMemoryMb, `Use an integer from ${min} to ${max}.`);
-  }
-}
-
-function checkPriority(value: unknown, option: string): number {
-  const { priorityMin: min, priorityMax: max } = limits;
-  // Adding 0 makes −0 the 0 that it comes back as.
-  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max)
-    return (value as number) + 0;
-  throw new InvalidOptionError(option, value, `Use an integer from ${min} to ${max}; lower runs first.`);
-}
-
-function checkMaxRetries(value: unknown): number | null {
-  if (value === Number.POSITIVE_INFINITY) return null;
-  if (Number.isSafeInteger(value) && (value as number) >= 0) return (value as number) + 0;
-  throw new InvalidOptionError("maxRetries", value, "Use an integer from 0, or Infinity.");
-}
-
-function checkRetention(value: unknown): Partial<Retention> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InvalidOptionError("retention", value, "Use an object with any of completed, cancelled, dead.");
-  }
-  const kept: { -readonly [Key in keyof Retention]?: Retention[Key] } = {};
-  for (const [key, given] of Object.entries(value) as [keyof RetentionOptions, Duration | undefined][]) {
-    if (key !== "completed" && key !== "cancelled" && key !== "dead") {
-      throw new InvalidOptionError(`retention.${String(key)}`, given, "Use completed, cancelled or dead.");
-    }
-    if (given !== undefined) kept[`${key}Ms`] = toMsOrNull(given, `retention.${key}`);
-  }
-  return kept;
-}
-
-function checkTags(value: unknown, option: string): readonly string[] {
-  if (!Array.isArray(value) || value.length > limits.tags) {
-    throw new InvalidOptionError(option, value, `Use an array of at most ${limits.tags} words.`);
-  }
-  return Object.freeze([
-    ...new Set(Array.from(value, (tag: unknown) => checkName(tag, `a tag of ${option}`))),
-  ]);
-}
-
-// ── Schemas ──────────────────────────────────────────────────────────────────
-
-/** Issues of one payload that are reported; a list of a million wrong items is still one mistake. */
-const ISSUES_MAX = 100;
-
-function checkSchema(schema: unknown): void {
-  // Some libraries' schemas are functions.
-  const isHolder = (typeof schema === "object" && schema !== null) || typeof schema === "function";
-  const standard: unknown = isHolder ? (schema as Record<string, unknown>)["~standard"] : undefined;
-  const { version, validate } = (standard ?? {}) as { version?: unknown; validate?: unknown };
-  if (version === 1 && typeof validate === "function") return;
-  throw new InvalidOptionError(
-    "payload",
-    schema,
-    "Use a schema that implements Standard Schema v1 (zod, valibot, arktype, …), or json<T>().",
-  );
-}
-
-function validationOf(result: SchemaResult<unknown>): Validation {
-  if (result.issues === undefined) return { ok: true, payload: result.value };
-  const issues = result.issues.slice(0, ISSUES_MAX).map(issueOf);
-  if (issues.length === 0) issues.push({ message: "The schema refused it without a reason.", path: [] });
-  const more = result.issues.length - ISSUES_MAX;
-  if (more > 0) issues.push({ message: `… and ${more} more issues.`, path: [] });
-  return { ok: false, issues };
-}
-
-function issueOf(issue: SchemaIssue): PayloadIssue {
-  return {
-    message: String(issue.message),
-    path: (issue.path ?? []).map((segment) => {
-      const key = typeof segment === "object" ? segment.key : segment;
-      return typeof key === "number" ? key : String(key);
-    }),
-  };
-}
-
-function schemaThrew(thrown: unknown): Validation {
-  const { name, message } = serializeError(thrown);
-  return { ok: false, issues: [{ message: `The schema threw ${name}: ${message}`, path: [] }], thrown };
-}
-
-function isThenable(value: object): value is PromiseLike<SchemaResult<unknown>> {
-  return typeof (value as { then?: unknown }).then === "function";
 }

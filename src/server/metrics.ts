@@ -1,4 +1,4 @@
-import { JOB_STATES } from "../job/job.ts";
+import { FINAL_STATES, JOB_STATES } from "../job/job.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Counters } from "./counters.ts";
 
@@ -55,7 +55,11 @@ export async function metricsText(storage: Storage, counters: Counters): Promise
 async function addStorage(page: Page, storage: Storage): Promise<void> {
   let isUp = 1;
   try {
-    const [{ lanes, pausedQueues }, processes] = await Promise.all([storage.lanes(), storage.processes()]);
+    const [{ lanes, pausedQueues }, processes, { total }] = await Promise.all([
+      storage.lanes(),
+      storage.processes(),
+      storage.stats({}),
+    ]);
     const jobs: [Labels, number][] = [];
     const rest = new Map<string, number>();
     for (const [index, { queue, name, counts }] of lanes.entries()) {
@@ -66,6 +70,13 @@ async function addStorage(page: Page, storage: Storage): Promise<void> {
     }
     for (const [state, n] of rest) jobs.push([{ queue: "(others)", name: "(others)", state }, n]);
     page.add("jobwright_jobs", "gauge", "Jobs by queue, name and state.", jobs);
+    page.add("jobwright_enqueued_total", "counter", "Jobs that were ever enqueued.", [[{}, total.enqueued]]);
+    page.add(
+      "jobwright_ended_total",
+      "counter",
+      "Jobs that ever ended, by how.",
+      FINAL_STATES.map((state) => [{ state }, total[state]]),
+    );
     page.add("jobwright_paused_queues", "gauge", "Queues that are paused.", [[{}, pausedQueues.length]]);
     const living = processes.filter(({ lost }) => !lost).length;
     page.add("jobwright_processes", "gauge", "Processes that work.", [

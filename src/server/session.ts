@@ -9,19 +9,22 @@ import { wireLimits } from "../wire/limits.ts";
 import {
   type Hello,
   isMethod,
+  packResult,
   PROTOCOL,
   readArgs,
   readToServer,
+  SERVED,
   type ToClient,
   type ToServer,
   welcome,
 } from "../wire/message.ts";
 import { allows, METHODS, type MethodName, type Scope } from "../wire/methods.ts";
 import { Outbox } from "../wire/outbox.ts";
-import { MalformedError, type Shape } from "../wire/shape.ts";
+import { MalformedError } from "../wire/shape.ts";
 import { interest as interestShape } from "../wire/values.ts";
 import type { Access, Credentials } from "./access.ts";
 import type { Counters } from "./counters.ts";
+import { isLarge, LargeAnswers } from "./large-answers.ts";
 
 /** What all sessions of a server share. */
 export interface SessionDeps {
@@ -43,20 +46,6 @@ const SLOW_BEATS = 6;
 /** Time to say hello, and silence after which a client is gone, in heartbeats. */
 const SILENT_BEATS = 3;
 
-/** Calls whose answers may be large ... */
-const LARGE: ReadonlySet<MethodName> = new Set<MethodName>([
-  "claim",
-  "exchange",
-  "rescue",
-  "get",
-  "list",
-  "attempts",
-  "lanes",
-  "processes",
-]);
-/** ... of which one connection has so many under way, and none is begun while it is slow to read. */
-const LARGE_AT_ONCE = 4;
-
 const TOO_MUCH = `More than ${wireLimits.callBytes} bytes of this client wait for the storage. The call may be repeated.`;
 
 /** One connection of a client, from its hello to its end. Garbage ends it, and nothing else. */
@@ -69,12 +58,14 @@ export class Session {
   /** What all of them wait for. */
   #watched = 0;
   #scopes: readonly Scope[] | undefined;
+  /** The version that the client speaks. */
+  #protocol = PROTOCOL;
   #calls = 0;
   /** Size of the frames they came in: about what is kept of them while the storage takes its time. */
   #callBytes = 0;
-  /** Large ones under way, and those that wait for their turn. */
-  #large = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #large: LargeAnswers = new LargeAnswers(
+    () => !this.#isOver && this.#channel.queuedBytes <= SLOW_BYTES,
+  );
   #tickedAt = monotonicMs();
   #isOver = false;
   #isStopping = false;
@@ -123,7 +114,7 @@ export class Session {
     }
     this.#refill(now);
     this.#steer();
-    this.#admit();
+    this.#large.admit();
   }
 
   /** Tell the client to look for another server, and end once its calls are answered. */
@@ -191,17 +182,17 @@ export class Session {
   #greet({ protocol, token }: Hello): void {
     const { access, storage, server, heartbeatMs, counters } = this.#deps;
     try {
-      if (protocol !== PROTOCOL) {
+      if (!SERVED.includes(protocol)) {
         throw new ProtocolError(
-          `The job server speaks version ${PROTOCOL} of the protocol, the client version ${protocol}. ` +
-            "Update the older of the two.",
+          `The job server speaks the versions ${SERVED.join(" and ")} of the protocol, the client version ` +
+            `${protocol}. Update the older of the two.`,
         );
       }
       const scopes = access.scopesOf({ ...this.#credentials, ...(token === undefined ? {} : { token }) });
       this.#post([
         "welcome",
         welcome.out({
-          protocol: PROTOCOL,
+          protocol,
           server,
           label: storage.label,
           scopes,
@@ -211,6 +202,7 @@ export class Session {
         }) as never,
       ]);
       this.#scopes = scopes;
+      this.#protocol = protocol;
       counters.accepted += 1;
       if (this.#isStopping) this.#post(["bye", "The job server is stopping."]);
     } catch (error) {
@@ -230,17 +222,17 @@ export class Session {
     const began = monotonicMs();
     let answer: ToClient;
     let failed = false;
-    let isLarge = false;
+    let hasTurn = false;
     try {
       const method = this.#permitted(name);
       if (this.#callBytes > wireLimits.callBytes) throw new StorageUnavailableError(TOO_MUCH);
       const args = readArgs(method, packed);
-      isLarge = LARGE.has(method);
-      if (isLarge) await this.#turn();
+      hasTurn = isLarge(method);
+      if (hasTurn) await this.#large.turn();
       const call = storage[method] as ((...args: unknown[]) => Promise<unknown>) | undefined;
       // Not every engine has every method; for those it lacks there is nothing to do.
       const result = call === undefined ? undefined : await call.apply(storage, args);
-      answer = ["answer", id, (METHODS[method].result as Shape<unknown>).out(result)];
+      answer = ["answer", id, packResult(method, result, this.#protocol)];
     } catch (error) {
       failed = true;
       const told = failureOf(error);
@@ -253,10 +245,8 @@ export class Session {
     if (isMethod(name)) counters.called(name, monotonicMs() - began, failed);
     this.#answer(id, answer);
     if (this.#calls === 0) this.#idle?.();
-    if (!isLarge) return;
-    this.#large -= 1;
     // After the answer has been handed to the channel, which counts it.
-    queueMicrotask(() => this.#admit());
+    if (hasTurn) queueMicrotask(() => this.#large.done());
   }
 
   #answer(id: number, answer: ToClient): void {
@@ -266,26 +256,6 @@ export class Session {
       // More than can be packed at all.
       this.#deps.logger.error(`the job server cannot send an answer: ${String(error)}`);
       this.#post(["failure", id, packedFailure(error)]);
-    }
-  }
-
-  /** Wait until another large answer may be made: they are many times the size of their questions. */
-  #turn(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-      this.#admit();
-    });
-  }
-
-  #admit(): void {
-    while (
-      this.#waiting.length > 0 &&
-      !this.#isOver &&
-      this.#large < LARGE_AT_ONCE &&
-      this.#channel.queuedBytes <= SLOW_BYTES
-    ) {
-      this.#large += 1;
-      this.#waiting.shift()?.();
     }
   }
 
@@ -379,7 +349,7 @@ export class Session {
     this.#isOver = true;
     for (const { end } of this.#watches.values()) end();
     this.#watches.clear();
-    this.#waiting.length = 0;
+    this.#large.clear();
     this.#idle?.();
     this.#deps.ended(this);
   }

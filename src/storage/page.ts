@@ -1,7 +1,7 @@
 import { InvalidOptionError } from "../errors.ts";
 import { JOB_STATES, type JobState } from "../job/job.ts";
 import { limits } from "../job/limits.ts";
-import type { ListQuery, StoredJob } from "./storage.ts";
+import type { KeyQuery, ListQuery, StoredJob } from "./storage.ts";
 
 /** A job that a listing comes by, as far as the page needs to know it. */
 export interface Candidate {
@@ -62,6 +62,15 @@ export function checkListQuery({ state, limit }: ListQuery): void {
   if (!JOB_STATES.includes(state)) {
     throw new InvalidOptionError("state", state, `Use one of ${JOB_STATES.join(", ")}.`);
   }
+  checkLimit(limit);
+}
+
+/** @throws InvalidOptionError for a limit out of range */
+export function checkKeyQuery({ limit }: KeyQuery): void {
+  checkLimit(limit);
+}
+
+function checkLimit(limit: number): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > limits.listPage) {
     throw new InvalidOptionError("limit", limit, `Use an integer from 1 to ${limits.listPage}.`);
   }

@@ -1,7 +1,23 @@
 import type { Clock } from "../clock.ts";
-import type { AttemptEntry, JobHead, JobId, JobSpec, JobState } from "../job/job.ts";
-import type { Change, ChangeResult, Outcome } from "../job/lifecycle.ts";
+import type { AttemptEntry, JobId, JobSpec } from "../job/job.ts";
+import type { Change, ChangeResult } from "../job/change.ts";
+import type { Outcome } from "../job/lifecycle.ts";
 import type { Later } from "../job/outcome.ts";
+import type { KeyPage, KeyQuery, LogEntry, LogLine, Stats } from "./beside.ts";
+import type {
+  CountQuery,
+  LaneInfo,
+  LaneSettings,
+  LaneTarget,
+  ListQuery,
+  ProcessInfo,
+  StoredJob,
+} from "./look.ts";
+import type { DueSchedules, ScheduleWrite, ScheduleWriteResult, StoredSchedule } from "./schedule.ts";
+
+export type * from "./beside.ts";
+export type * from "./look.ts";
+export type * from "./schedule.ts";
 
 /**
  * The contract between jobwright and an engine: the narrow waist. Worker, upkeep, server, dashboard and
@@ -39,8 +55,15 @@ export interface Storage {
    * answers as it did then and stores nothing (an engine may bound how many it remembers). A given id that
    * comes twice in one group with different payloads is refused at the second, with `existing: 0`. The
    * caller does not change what it handed in.
+   *
+   * A job with a `unique` key that is held (see `job/key.ts`) is not stored: the answer is the holder, or the
+   * holder with what the new one says (`replaced`), or a refusal of its group. A key is taken and let go of in the
+   * same step as its job comes and ends. A job with a `limit` is `scheduled`, if only for now: `promote` lets it in.
    */
   enqueue(groups: readonly (readonly NewJob[])[], batchId?: string): Promise<GroupResult[]>;
+
+  /** The same at once, where nobody else can be in the way. Left out by engines that wait for others. */
+  enqueueSync?(groups: readonly (readonly NewJob[])[]): GroupResult[];
 
   // ── Through ────────────────────────────────────────────────────────────────
 
@@ -50,6 +73,8 @@ export interface Storage {
    * A marked job is given only when `room` is left for it, at most one a call, and counts as started
    * with the claim. Jobs scheduled for later are not looked at, due or not: `promote` makes them available.
    * A claim is no sign of life; starts count while their lease stands. A name asked for twice is served once.
+   * Of a `limit` key no more jobs are given than its concurrency leaves beside those that run, in the whole fleet;
+   * what stood ready beyond that becomes `blocked` at its place. A blocked job costs a claim nothing.
    */
   claim(request: ClaimRequest): Promise<ClaimResult>;
 
@@ -57,7 +82,8 @@ export interface Storage {
    * Apply outcomes. A job that is not to be kept (retention 0) is gone with its settle. `stale`: the lease no longer stands and nothing was changed. Repeating a settle
    * whose answer was lost answers `settled` again and changes nothing, as long as the job is kept and no
    * other lease has ended a run of it since (`stale` or `settled`, when it is not kept). A process that is lost but not yet rescued may still settle.
-   * Of `Settlement.enqueue`, a job whose given id exists is not stored; the outcome is applied all the same.
+   * Of `Settlement.enqueue`, a job whose given id exists, or whose key is held, is not stored; the outcome is applied
+   * all the same. When a run ends, however it ends, the next jobs of its limit key become available at their places.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult[]>;
 
@@ -81,8 +107,22 @@ export interface Storage {
 
   // ── Upkeep: idempotent, on any process at any time ─────────────────────────
 
-  /** Make due scheduled jobs available in (runAt, id) order. `nextAt`: the first that is left, due or not. */
-  promote(limit: number): Promise<{ promoted: number; nextAt?: number }>;
+  /**
+   * Make due scheduled jobs available in (runAt, id) order; those whose limit key has no place left are `blocked`.
+   * `nextAt`: the first that is left, due or not. `tickAt`: the first schedule, due or not.
+   */
+  promote(limit: number): Promise<Promoted>;
+
+  /** The schedules that are due, the longest due first. The caller computes what they make, and {@link writeSchedules} it. */
+  dueSchedules(limit: number): Promise<DueSchedules>;
+
+  /**
+   * Create, change, remove or fire schedules, each for itself and only if nobody else wrote it meanwhile. The jobs of
+   * a write are stored in the same step; what `enqueue` would refuse is not stored, and the write counts all the same.
+   *
+   * @throws StorageFullError beyond `limits.schedules`
+   */
+  writeSchedules(writes: readonly ScheduleWrite[]): Promise<ScheduleWriteResult[]>;
 
   /**
    * Move leases of lost processes to the caller, who decides and settles each. Lost is who has not beaten
@@ -113,6 +153,18 @@ export interface Storage {
   /** The failed attempts kept of a job, oldest first. */
   attempts(id: JobId): Promise<AttemptEntry[]>;
 
+  /** The log lines kept of a job, oldest first: the last `limits.logLines`. */
+  logs(id: JobId): Promise<LogEntry[]>;
+
+  /** All schedules, in any order. */
+  schedules(): Promise<StoredSchedule[]>;
+
+  /** Unique keys that are held now, in an order of the storage's own. */
+  keys(query: KeyQuery): Promise<KeyPage>;
+
+  /** What was enqueued and what ended lately and ever, by the storage's clock. */
+  stats(query: { readonly queue?: string; readonly name?: string }): Promise<Stats>;
+
   /** Every lane that ever held a job or a setting, with its counts, ordered by queue and name. */
   lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }>;
 
@@ -121,7 +173,10 @@ export interface Storage {
 
   // ── Steer ──────────────────────────────────────────────────────────────────
 
-  /** Apply one change to some jobs, each for itself. A waiting job that is cancelled loses its checkpoint. */
+  /**
+   * Apply one change to some jobs, each for itself. A waiting job that is cancelled loses its checkpoint. Whoever
+   * is run again takes its unique key again; `conflict` when another job holds it.
+   */
   change(ids: readonly JobId[], change: Change): Promise<ChangeResult[]>;
 
   /**
@@ -144,13 +199,15 @@ export interface NewJob extends JobSpec {
 }
 
 /** The options of a definition's jobs where a call says nothing. */
-export type JobDefaults = Omit<NewJob, "payload" | "later" | "givenId">;
+export type JobDefaults = Omit<NewJob, "payload" | "later" | "givenId" | "unique" | "limit" | "trace">;
 
 /** What became of one job of a stored group. */
 export type EnqueueResult =
   | { readonly status: "created"; readonly id: JobId }
-  /** A job with this caller-given id and the same payload is stored already. */
-  | { readonly status: "existing"; readonly id: JobId };
+  /** A job with this caller-given id and the same payload is stored already, or a job holds the unique key. */
+  | { readonly status: "existing"; readonly id: JobId }
+  /** The holder of the unique key waits, and took over payload, options and start. */
+  | { readonly status: "replaced"; readonly id: JobId };
 
 /** What became of a group: stored whole, in order, or refused whole. */
 export type GroupResult =
@@ -161,7 +218,9 @@ export type GroupResult =
 /** Why a group was refused. */
 export type Refusal =
   /** The caller-given id belongs to a job with another payload. */
-  { readonly kind: "duplicate-id"; readonly existing: JobId };
+  | { readonly kind: "duplicate-id"; readonly existing: JobId }
+  /** The unique key is held, and the job says that this is an error. `existing: 0`: by a job of the same group. */
+  | { readonly kind: "key-held"; readonly existing: JobId };
 
 // ── Through ──────────────────────────────────────────────────────────────────
 
@@ -217,7 +276,7 @@ export interface ClaimResult {
   /** `false`: the process is not registered (any more). It must abort what it runs and register anew. */
   readonly known: boolean;
   readonly jobs: readonly ClaimedJob[];
-  /** When the next scheduled job of any lane is due: `promote` then. May lie in the past. */
+  /** When the next scheduled job of any lane, or the next schedule, is due: `promote` then. May lie in the past. */
   readonly nextAt?: number;
   readonly asks: readonly Ask[];
 }
@@ -248,6 +307,10 @@ export interface Note {
   readonly checkpoint?: Readonly<Record<string, string | null>>;
   /** The result so far, JSON text: kept whatever becomes of the run, replaced by a returned value. */
   readonly result?: string;
+  /** How far it is, JSON text. */
+  readonly progress?: string;
+  /** Lines to add to the job's log. */
+  readonly log?: readonly LogLine[];
 }
 
 /** A process as it shows itself. */
@@ -259,6 +322,8 @@ export interface ProcessBeat {
   readonly pid: number;
   readonly lostAfterMs: number;
   readonly queues: readonly ServedQueue[];
+  /** Keys of the schedules that its code declares. */
+  readonly declares?: readonly string[];
   /** Every lease the process holds. */
   readonly holds: readonly Lease[];
   readonly starts: readonly Lease[];
@@ -296,6 +361,14 @@ export type Unwatch = () => void;
 
 // ── Upkeep ───────────────────────────────────────────────────────────────────
 
+/** What a promotion did and what comes next. */
+export interface Promoted {
+  /** Jobs that became available or blocked. */
+  readonly promoted: number;
+  readonly nextAt?: number;
+  readonly tickAt?: number;
+}
+
 /** Who takes over the leases of lost processes, and how many at most. */
 export interface RescueRequest {
   /** A registered process, to which the leases move. */
@@ -311,64 +384,4 @@ export interface RescuedJob extends ClaimedJob {
   readonly started: boolean;
   /** When its start was first reported; the claim when it was not. */
   readonly startedAt: number;
-}
-
-// ── Look ─────────────────────────────────────────────────────────────────────
-
-/** A job as the storage knows it: one consistent look. */
-export interface StoredJob extends JobSpec, Omit<JobHead, "state" | "settledBy"> {
-  readonly id: JobId;
-  readonly state: JobState;
-  readonly createdAt: number;
-  /** The process that holds it, while it runs; `startedAt` is then still that of the last run that ended. */
-  readonly processId?: ProcessId;
-}
-
-/** Which page of which jobs to list. */
-export interface ListQuery {
-  readonly state: JobState;
-  readonly queue?: string;
-  readonly name?: string;
-  readonly tag?: string;
-  /** 1 to `limits.listPage`. */
-  readonly limit: number;
-  /** `next` of the page before. */
-  readonly after?: string;
-}
-
-/** Which jobs to count; all of them when nothing is said. */
-export interface CountQuery {
-  readonly state?: JobState;
-  readonly queue?: string;
-  readonly name?: string;
-}
-
-/** A queue, or one lane of it. */
-export interface LaneTarget {
-  readonly queue: string;
-  readonly name?: string;
-}
-
-/** Durable settings of a queue or a lane. */
-export interface LaneSettings {
-  readonly paused?: boolean;
-}
-
-/** A lane with its counts. */
-export interface LaneInfo {
-  readonly queue: string;
-  readonly name: string;
-  /** Paused itself, or with its queue. */
-  readonly paused: boolean;
-  readonly counts: Readonly<Record<JobState, number>>;
-}
-
-/** A process as the storage sees it. */
-export interface ProcessInfo extends Omit<ProcessBeat, "holds" | "starts" | "first" | "leaving"> {
-  /** Epoch ms, by the storage's clock. */
-  readonly registeredAt: number;
-  /** Time since the last beat. */
-  readonly silentMs: number;
-  readonly lost: boolean;
-  readonly running: number;
 }

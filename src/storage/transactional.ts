@@ -24,7 +24,25 @@ export interface TransactionalStorage extends Storage {
    * @throws InvalidOptionError when `tx` is no transaction
    */
   settleIn(tx: unknown, completion: Completion): Promise<SettleResult>;
+
+  /**
+   * The same for many runs at once, in input order. None of them may have been completed by its lease before, in a
+   * transaction or otherwise: such a one is not told from those that are completed now.
+   */
+  settleAllIn(tx: unknown, completions: readonly Completion[]): Promise<SettleResult[]>;
+
+  /**
+   * Do some work in a savepoint of `tx`, and go back to it when that throws. Rejects, with what was thrown, when that
+   * is about the transaction as a whole: a conflict with another one, a savepoint that cannot be gone back to.
+   *
+   * @param work gets the transaction to write through: some drivers make another one for a savepoint
+   * @throws InvalidOptionError when `tx` is no transaction
+   */
+  nestIn(tx: unknown, work: (inner: unknown) => Promise<void>): Promise<Nested>;
 }
+
+/** How work in a savepoint went. */
+export type Nested = { readonly ok: true } | { readonly ok: false; readonly error: unknown };
 
 /** A settlement of a run that returned. */
 export type Completion = Settlement & { readonly outcome: Outcome & { readonly state: "completed" } };
@@ -37,7 +55,7 @@ export type Completion = Settlement & { readonly outcome: Outcome & { readonly s
  */
 export function transactional(storage: Storage, call: string): TransactionalStorage {
   const able = storage as Partial<TransactionalStorage> & Storage;
-  if (typeof able.enqueueIn === "function" && typeof able.settleIn === "function") {
+  if (typeof able.settleIn === "function") {
     return able as TransactionalStorage;
   }
   throw new StateError(

@@ -1,5 +1,5 @@
 import { InvalidOptionError, MissingHandlerError } from "../errors.ts";
-import type { AnyJobDefinition } from "../job/definition.ts";
+import { type AnyJobDefinition, hasHandler } from "../job/definition.ts";
 import type { WorkerModules } from "./load-modules.ts";
 
 /** A module and what it exports. */
@@ -25,7 +25,7 @@ export function collectExports(modules: readonly LoadedModule[]): WorkerModules 
     for (const definition of definitions) {
       const { name } = definition;
       const other = bound.get(name);
-      if (definition.run === undefined && definition.thread === undefined) unbound.add(name);
+      if (!hasHandler(definition)) unbound.add(name);
       else if (other === undefined) bound.set(name, { definition, path });
       else if (other.definition !== definition) throw twice(name, other.path, path);
     }

@@ -1,4 +1,5 @@
 import { decide, type Outcome } from "../job/lifecycle.ts";
+import type { Ticker } from "../schedule/ticker.ts";
 import type { RescuedJob, Settlement, Storage } from "../storage/storage.ts";
 
 /** Jobs handled in one step: more are left for the next, so that nobody waits long for the storage. */
@@ -7,6 +8,7 @@ const STEP = 500;
 export interface UpkeepDeps {
   readonly storage: Storage;
   readonly random: () => number;
+  readonly ticker: Ticker;
   processId(): string;
   nextToken(): string;
   /** Take over the settlements of rescued jobs: they are repeated until the storage has answered. */
@@ -26,10 +28,15 @@ export class Upkeep {
     this.#deps = deps;
   }
 
-  /** Due jobs become available. Answers when the next one is due. */
+  /** Due jobs become available, and due schedules make theirs. Answers how many, and when something is due next. */
   async promote(): Promise<{ promoted: number; nextAt: number | undefined }> {
-    const { promoted, nextAt } = await this.#deps.storage.promote(STEP);
-    return { promoted, nextAt };
+    const { storage, ticker } = this.#deps;
+    const { promoted, nextAt, tickAt } = await storage.promote(STEP);
+    if (tickAt === undefined || tickAt > storage.clock.now()) {
+      return { promoted, nextAt: least(nextAt, tickAt) };
+    }
+    const ticks = await ticker.tick();
+    return { promoted: promoted + ticks.made, nextAt: least(nextAt, ticks.nextAt) };
   }
 
   /** Recover the jobs of lost processes. Answers how many. */
@@ -66,4 +73,8 @@ export class Upkeep {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
+}
+
+function least(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined ? b : b === undefined ? a : Math.min(a, b);
 }

@@ -22,8 +22,10 @@ export const wireLimits = {
   looked: 32,
   /** What all watches of one connection wait for together: lanes and jobs. */
   watched: 1_000_000,
-  /** Jobs, leases or settlements in one call. */
+  /** Jobs, leases, settlements or schedules in one call. */
   entries: 100_000,
+  /** Jobs of one write of a schedule, which may share one payload. */
+  tickJobs: 2_000,
   /** Queues of one claim or beat, and names of one queue. */
   queues: 100_000,
   /** Length of a short text that is no name: tokens, cursors, hosts, batch ids. */

@@ -4,7 +4,13 @@ import { wireLimits } from "./limits.ts";
 import { integer, list, MalformedError, number, oneOf, record, type Shape, text } from "./shape.ts";
 
 /** The version of the protocol that this jobwright speaks. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
+
+/**
+ * Those that its server serves: clients are updated after it, one by one. A client is never older than its server's
+ * oldest, and a server never older than its client: it would pass over what it does not know, a limit for example.
+ */
+export const SERVED: readonly number[] = [1, 2];
 
 /** The WebSocket subprotocol: what knocks without it is something else. */
 export const SUBPROTOCOL = "jobwright";
@@ -139,6 +145,14 @@ export function isMethod(name: string): name is MethodName {
 export function packArgs(method: MethodName, args: readonly unknown[]): unknown[] {
   const shapes = METHODS[method].args as readonly Shape<unknown>[];
   return shapes.map((shape, index) => shape.out(args[index]));
+}
+
+/** A result as it is packed for a client of some version: in words that it knows. */
+export function packResult(method: MethodName, result: unknown, protocol: number): unknown {
+  const packed = (METHODS[method].result as Shape<unknown>).out(result);
+  if (protocol >= 2 || method !== "change") return packed;
+  // Version 1 has no unique keys: the job's state does not allow it.
+  return (packed as readonly string[]).map((word) => (word === "conflict" ? "unchanged" : word));
 }
 
 /** @throws MalformedError */

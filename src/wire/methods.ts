@@ -72,6 +72,15 @@ export const METHODS: { readonly [M in MethodName]: Method<M> } = {
   note: { scope: "work", repetition: "once", args: [value.lease, value.note], result: value.saved },
   beat: { scope: "work", repetition: "repeated", args: [value.beat], result: value.beatResult },
   promote: { scope: "work", repetition: "repeated", args: [value.limit], result: value.promoted },
+  dueSchedules: { scope: "work", repetition: "repeated", args: [value.limit], result: value.dueSchedules },
+  // Whoever runs jobs fires what is due and sets right what its code declares. A write counts for the revision it has
+  // seen: made again after it counted, it would be told that somebody else was there. Its caller looks, and decides.
+  writeSchedules: {
+    scope: "work",
+    repetition: "once",
+    args: [value.scheduleWrites],
+    result: value.scheduleResults,
+  },
   rescue: { scope: "work", repetition: "once", args: [value.rescueRequest], result: value.rescued },
   prune: { scope: "work", repetition: "repeated", args: [value.limit], result: value.pruned },
   get: { scope: "read", repetition: "repeated", args: [value.lookedIds], result: withGaps(value.jobs) },
@@ -83,6 +92,10 @@ export const METHODS: { readonly [M in MethodName]: Method<M> } = {
     args: [value.jobId],
     result: value.attemptEntries,
   },
+  logs: { scope: "read", repetition: "repeated", args: [value.jobId], result: value.logEntries },
+  schedules: { scope: "read", repetition: "repeated", args: [], result: value.schedules },
+  keys: { scope: "read", repetition: "repeated", args: [value.keyQuery], result: value.keyPage },
+  stats: { scope: "read", repetition: "repeated", args: [value.statsQuery], result: value.stats },
   lanes: { scope: "read", repetition: "repeated", args: [], result: value.lanes },
   processes: { scope: "read", repetition: "repeated", args: [], result: value.processes },
   change: {

@@ -5,8 +5,10 @@ import type { Jobs } from "../jobs.ts";
 import type { Logger } from "../logger.ts";
 
 /** What a handler gets besides its payload. */
-export interface JobContext<State = unknown> {
+export interface JobContext<State = unknown, Setup = unknown> {
   readonly job: RunningJobInfo;
+  /** What the definition's `setup` made for this run; `undefined` without one. */
+  readonly setup: Setup;
   /** What the worker's `state` made, once for all its jobs. */
   readonly state: State;
   /**
@@ -38,7 +40,19 @@ export interface JobContext<State = unknown> {
    * @throws StateError when the jobs are stored elsewhere
    */
   completeIn<T = undefined>(tx: object, result?: T): Promise<T>;
-  /** The worker's logger, with the job's id, name and attempt added to the details. */
+  /**
+   * Tell how far the run is; `jobs.get()` shows the newest. Saved at most twice a second, and before the run ends;
+   * what cannot be saved is no failure.
+   *
+   * @param done from 0 to 1
+   * @param note what it is doing, in a few words
+   * @throws InvalidOptionError
+   */
+  progress(done: number, note?: string): void;
+  /**
+   * The worker's logger, with the job's id, name and attempt added to the details. The last 100 messages of a job are
+   * kept with it, without their details (`connect({ keepLogs: false })` keeps none).
+   */
   readonly log: Logger;
   /** The clock that scheduling follows. */
   readonly clock: Clock;
@@ -50,7 +64,7 @@ export interface JobContext<State = unknown> {
  */
 export interface ThreadContext extends Pick<
   JobContext,
-  "job" | "signal" | "checkpoint" | "setResult" | "log"
+  "job" | "signal" | "checkpoint" | "setResult" | "progress" | "log"
 > {
   /** To enqueue from inside. */
   readonly jobs: ThreadJobs;
@@ -79,6 +93,7 @@ export interface EnqueuedJob {
   readonly id: string;
   /** `false` when the enqueue met a job that was there already. */
   readonly created: boolean;
+  readonly status: "created" | "existing" | "replaced";
 }
 
 /** The running job, as its handler sees it. */
@@ -93,6 +108,12 @@ export interface RunningJobInfo {
   readonly createdAt: Date;
   readonly runAt: Date;
   readonly tags: readonly string[];
+}
+
+/** A job as its `setup` sees it. */
+export interface SetupJob<Payload = unknown> extends RunningJobInfo {
+  /** As the handler gets it. */
+  readonly payload: Payload;
 }
 
 /** JSON values by key, saved durably and fenced by the lease. */

@@ -25,7 +25,8 @@ export class Doubts {
   /** Look for what these tokens hold, besides what is known, and give it back. Rejects as the storage does. */
   async resolve(storage: Storage, processId: string, holds: readonly Lease[], now: number): Promise<void> {
     const tokens = [...this.#tokens];
-    const known = new Set(holds.map(({ id }) => id));
+    // By generation, too: what is still to be settled of a run may be known, and the next lease of its job not.
+    const known = new Set(holds.map(runOf));
     const found: Settlement[] = [];
     let after: string | undefined;
     do {
@@ -35,7 +36,7 @@ export class Doubts {
         ...(after === undefined ? {} : { after }),
       });
       for (const job of page.jobs) {
-        if (job.processId !== processId || known.has(job.id)) continue;
+        if (job.processId !== processId || known.has(runOf(job))) continue;
         // Under the wrong token the storage answers `stale`, and nothing has happened.
         for (const [token, marked] of tokens) {
           const end: RunEnd = marked ? { kind: "lost", processId, started: false } : { kind: "released" };
@@ -48,4 +49,8 @@ export class Doubts {
     if (found.length > 0) await storage.settle(found);
     for (const [token] of tokens) this.#tokens.delete(token);
   }
+}
+
+function runOf({ id, generation }: Pick<Lease, "id" | "generation">): string {
+  return `${id}/${generation}`;
 }

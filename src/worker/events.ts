@@ -38,6 +38,19 @@ export interface WorkerEvents {
   unhandled: [{ readonly queue: string; readonly name: string; readonly waiting: number }];
   /** Jobs wait in a queue that no live process serves. */
   unserved: [{ readonly queue: string; readonly waiting: number }];
+  /** The first job of a name in a queue has been available for longer than `stuckAfter`. */
+  stuck: [
+    {
+      readonly queue: string;
+      readonly name: string;
+      readonly id: string;
+      /** Such jobs that are available. */
+      readonly waiting: number;
+      readonly waitedMs: number;
+      /** `busy`: somebody serves and handles it, and has no slot for it. */
+      readonly why: "paused" | "unserved" | "unhandled" | "busy";
+    },
+  ];
   /** A call to the storage failed; the worker tries again. */
   storageError: [{ readonly error: unknown; readonly during: string; readonly retryInMs: number }];
   /** The storage answers again. */

@@ -1,8 +1,10 @@
 import { limits } from "../job/limits.ts";
 import type { QueueRequest } from "../storage/storage.ts";
-import type { Line, SharedSlots } from "./line.ts";
+import type { Line } from "./line.ts";
 import type { Lines } from "./lines.ts";
 import type { WorkerPlan } from "./options.ts";
+import type { QueueLines } from "./queue-lines.ts";
+import type { SharedSlots } from "./shared-slots.ts";
 
 /** Decides what the next claim asks for: free slots, and a read-ahead where it pays. */
 export class Fetcher {
@@ -11,6 +13,7 @@ export class Fetcher {
   readonly #running: () => number;
   #first = 0;
 
+  /** @param running slots that are taken */
   constructor(lines: Lines, plan: WorkerPlan, running: () => number) {
     this.#lines = lines;
     this.#plan = plan;
@@ -30,42 +33,40 @@ export class Fetcher {
     return false;
   }
 
-  #isDue(line: Line): boolean {
+  readonly #isDue = (line: Line): boolean =>
     // Refilled while there is still something to run meanwhile.
-    return !line.drained && (line.spare > 0 || this.#wantsAhead(line));
-  }
+    !line.drained && (line.spare > 0 || this.#wantsAhead(line));
 
   /** What to ask each queue for, in the order in which they are to be served. */
   requests(): QueueRequest[] {
     const now = performance.now();
-    const lines = this.#lines.all;
-    const queues: QueueRequest[] = [];
-    const asked = new Set<Line>();
+    const queues = this.#lines.queues;
+    const requests: QueueRequest[] = [];
     const spare = new Map<SharedSlots, number>();
     let left = this.#roomLeft();
     let aheadLeft = limits.readAhead - this.ahead;
-    // Another line comes first each time, so that under a common bound none waits for the others.
-    this.#first = lines.length === 0 ? 0 : (this.#first + 1) % lines.length;
-    for (let i = 0; i < lines.length && left > 0; i += 1) {
-      const line = lines[(this.#first + i) % lines.length] as Line;
-      // A queue is asked for once a call; its two lines take turns.
-      if (line.twin !== undefined && (asked.has(line.twin) || (!this.#isDue(line) && this.#isDue(line.twin))))
-        continue;
-      asked.add(line);
-      let share = left === Number.POSITIVE_INFINITY ? left : Math.ceil(left / (lines.length - i));
+    // Another queue comes first each time, so that under a common bound none waits for the others.
+    this.#first = queues.length === 0 ? 0 : (this.#first + 1) % queues.length;
+    for (let i = 0; i < queues.length && left > 0; i += 1) {
+      const queue = queues[(this.#first + i) % queues.length] as QueueLines;
+      const line = queue.lines.length === 1 ? (queue.lines[0] as Line) : queue.nextToAsk(this.#isDue);
+      let share = left === Number.POSITIVE_INFINITY ? left : Math.ceil(left / (queues.length - i));
       for (const slots of line.shared) share = Math.min(share, spare.get(slots) ?? slots.spare);
       const request = line.request(share, Math.max(0, aheadLeft), now);
-      const readAhead = left === Number.POSITIVE_INFINITY ? request.readAhead : 0;
+      // Under a bound over all queues nothing waits here for a slot, but a batch that has begun may go on to be filled.
+      const readAhead = left === Number.POSITIVE_INFINITY ? request.readAhead : line.missing;
       if (request.room + readAhead === 0) continue;
-      left -= request.room;
-      for (const slots of line.shared) spare.set(slots, (spare.get(slots) ?? slots.spare) - request.room);
+      const slots = Math.ceil(request.room / line.maxBatch);
+      left -= slots;
+      for (const shared of line.shared) spare.set(shared, (spare.get(shared) ?? shared.spare) - slots);
       aheadLeft -= readAhead;
-      queues.push({ ...request, readAhead });
+      requests.push({ ...request, readAhead });
     }
-    return queues;
+    return requests;
   }
 
   #wantsAhead(line: Line): boolean {
+    if (line.missing > 0) return true;
     const { readAhead } = line.request(0, limits.readAhead - this.ahead, performance.now());
     return readAhead > 0 && readAhead > line.ahead;
   }
@@ -73,7 +74,8 @@ export class Fetcher {
   #roomLeft(): number {
     const { maxConcurrency, refillBelow } = this.#plan;
     if (maxConcurrency === Number.POSITIVE_INFINITY) return maxConcurrency;
-    const taken = this.#running() + this.ahead;
+    let taken = this.#running();
+    for (const line of this.#lines.all) taken += line.aheadSlots;
     return taken >= refillBelow ? 0 : maxConcurrency - taken;
   }
 }

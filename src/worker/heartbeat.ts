@@ -42,6 +42,11 @@ export class Heartbeat {
     this.#schedule();
   }
 
+  /** What it describes has changed, and others should not have to wait for the next beat. */
+  soon(): void {
+    this.#schedule(0);
+  }
+
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#beatTimer);
@@ -73,6 +78,7 @@ export class Heartbeat {
 
   #schedule(delayMs: number = this.#deps.beatEveryMs): void {
     if (this.#stopped) return;
+    clearTimeout(this.#beatTimer);
     // Jitter, so that a fleet started by one signal does not beat as one.
     const jittered = delayMs * (0.9 + 0.1 * Math.random());
     this.#beatTimer = setTimeout(() => void this.#beat(), jittered);

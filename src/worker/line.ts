@@ -1,5 +1,7 @@
 import { limits } from "../job/limits.ts";
 import type { ClaimedJob, QueueRequest } from "../storage/storage.ts";
+import type { QueueLines } from "./queue-lines.ts";
+import type { SharedSlots } from "./shared-slots.ts";
 
 /** Span over which finished runs are counted to size the read-ahead. */
 const RATE_WINDOW_MS = 100;
@@ -7,40 +9,34 @@ const RATE_WINDOW_MS = 100;
 /** A job that was read ahead goes back to its place when it was not started within this time. */
 export const READ_AHEAD_MS_MAX = 1_000;
 
-/** Slots that several lines share: those of a queue, or the threads of a worker. */
-export class SharedSlots {
-  readonly limit: number;
-  running = 0;
-  readonly lines: Line[] = [];
-
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-
-  get free(): number {
-    return this.limit - this.running;
-  }
-
-  /** Free, and not meant for a job that is read ahead. */
-  get spare(): number {
-    let spare = this.free;
-    for (const line of this.lines) spare -= line.ahead;
-    return spare;
-  }
+/** What is special about a line; nothing of it for most. */
+export interface LineKind {
+  /** What it shares with other lines, besides the slots of its queue: the worker's threads, the runs of a definition. */
+  readonly shared?: readonly SharedSlots[];
+  /** Jobs that share a slot, at most. @default 1 */
+  readonly maxBatch?: number;
+  /** How long they wait for each other. @default 0 */
+  readonly maxWaitMs?: number;
+  /** Whether jobs may wait here for a slot. @default true */
+  readonly readsAhead?: boolean;
 }
 
 /**
- * One queue as a worker serves it: its slots, and the jobs read ahead for them. A queue has two lines when some
- * of its jobs run in threads: while all threads are taken, the others must go on to be claimed.
+ * Some names of one queue as a worker serves them: their slots, and the jobs read ahead for them. Most queues have one
+ * line. What has a bound of its own (threads, a definition's concurrency) or runs in batches has a line of its own:
+ * while it can take no more, the others must go on to be claimed.
  */
 export class Line {
   readonly queue: string;
-  readonly names: readonly string[];
   readonly concurrency: number;
-  /** Empty for a line that shares nothing. */
+  readonly maxBatch: number;
+  readonly #maxWaitMs: number;
+  readonly #readsAhead: boolean;
+  /** Slots it shares with lines of other queues. */
   readonly shared: readonly SharedSlots[];
-  /** The other line of the same queue. */
-  twin: Line | undefined;
+  #siblings: QueueLines | undefined;
+  #names: readonly string[];
+  /** Slots taken: a batch takes one. */
   running = 0;
   /** How long the storage took for its last answer. */
   roundTripMs = 0;
@@ -52,6 +48,8 @@ export class Line {
   #head = 0;
   /** When the oldest of them was claimed, as far as is known. */
   #aheadSince = 0;
+  /** Since when they wait for others to join their batch. */
+  #waitingSince = 0;
 
   /** The largest payload met lately, in characters: what is read ahead must fit into memory. */
   #largest = 1;
@@ -64,46 +62,89 @@ export class Line {
     queue: string,
     names: readonly string[],
     concurrency: number,
-    shared: readonly SharedSlots[] = [],
+    { shared = [], maxBatch = 1, maxWaitMs = 0, readsAhead = true }: LineKind = {},
   ) {
     this.queue = queue;
-    this.names = names;
+    this.#names = names;
     this.concurrency = concurrency;
+    this.maxBatch = maxBatch;
+    this.#maxWaitMs = maxWaitMs;
+    this.#readsAhead = readsAhead;
     this.shared = shared;
     for (const slots of shared) slots.lines.push(this);
+  }
+
+  /** It is not alone in its queue (any more). */
+  join(siblings: QueueLines): void {
+    this.#siblings = siblings;
+  }
+
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
+  /** From now on it serves this name, too. */
+  serve(name: string): void {
+    this.#names = [...this.#names, name];
+    this.drained = false;
   }
 
   get ahead(): number {
     return this.#ahead.length - this.#head;
   }
 
+  /** The slots that the jobs read ahead will take. */
+  get aheadSlots(): number {
+    return this.maxBatch === 1 ? this.ahead : Math.ceil(this.ahead / this.maxBatch);
+  }
+
+  /** Slots that its own bounds leave, whatever the other lines of its queue take. */
+  get own(): number {
+    let own = this.concurrency - this.running;
+    for (const slots of this.shared) own = Math.min(own, slots.free);
+    return own;
+  }
+
   get free(): number {
-    let free = this.concurrency - this.running;
-    for (const slots of this.shared) free = Math.min(free, slots.free);
-    return free;
+    return this.#siblings === undefined ? this.own : Math.min(this.own, this.#siblings.free);
   }
 
   /** Slots that another claimed job could take. */
   get spare(): number {
-    let spare = this.concurrency - this.running - this.ahead;
+    const spare = this.#ownSpare;
+    return this.#siblings === undefined ? spare : Math.min(spare, this.#siblings.spareFor(this));
+  }
+
+  get #ownSpare(): number {
+    let spare = this.concurrency - this.running - this.aheadSlots;
     for (const slots of this.shared) spare = Math.min(spare, slots.spare);
     return spare;
   }
 
-  /** A job of this line takes a slot. */
+  /** It has nothing, could take something, and nobody has said that there is nothing. */
+  get isHungry(): boolean {
+    return !this.drained && this.ahead === 0 && this.#ownSpare > 0;
+  }
+
+  /** A run of this line takes a slot. */
   take(): void {
     this.running += 1;
     for (const slots of this.shared) slots.running += 1;
+    this.#siblings?.took(this);
   }
 
   /** And gives it back. */
   giveBack(): void {
     this.running -= 1;
     for (const slots of this.shared) slots.running -= 1;
+    this.#siblings?.gaveBack();
   }
 
   add(job: ClaimedJob, monotonic: number): void {
-    if (this.ahead === 0) this.#aheadSince = monotonic;
+    if (this.ahead === 0) {
+      this.#aheadSince = monotonic;
+      this.#waitingSince = monotonic;
+    }
     this.#largest = Math.max(this.#largest, job.payload.length);
     this.#ahead.push(job);
   }
@@ -121,11 +162,26 @@ export class Line {
     return job;
   }
 
+  /** The next jobs to start together, when there is a slot for them; to be called when none has to wait for others. */
+  nextBatch(): readonly ClaimedJob[] {
+    if (this.free <= 0) return [];
+    const jobs = this.#ahead.slice(this.#head, this.#head + this.maxBatch);
+    this.#ahead = this.#ahead.slice(this.#head + this.maxBatch);
+    this.#head = 0;
+    return jobs;
+  }
+
+  /** How long its jobs wait for others to join their batch: 0 = they do not. */
+  waitsFor(monotonic: number): number {
+    if (this.#maxWaitMs === 0 || this.ahead === 0 || this.ahead >= this.maxBatch) return 0;
+    return Math.max(0, this.#waitingSince + this.#maxWaitMs - monotonic);
+  }
+
   /** Take out what was read ahead and is not started: all of it, or only when it waits for too long. */
   takeAhead(monotonic?: number): ClaimedJob[] {
     if (monotonic !== undefined) {
       this.#roll(monotonic);
-      if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX) return [];
+      if (monotonic - this.#aheadSince < READ_AHEAD_MS_MAX + this.#maxWaitMs) return [];
     }
     const jobs = this.#ahead.slice(this.#head);
     this.#ahead = [];
@@ -157,27 +213,44 @@ export class Line {
   /**
    * What to ask a claim for.
    *
-   * @param room free slots this line may fill
+   * @param slots free slots this line may fill
    * @param aheadLeft jobs the worker may still read ahead over all its lines
    */
-  request(room: number, aheadLeft: number, monotonic: number): QueueRequest {
+  request(slots: number, aheadLeft: number, monotonic: number): QueueRequest {
     this.#roll(monotonic);
-    const waiting = Math.max(0, this.ahead - Math.max(0, this.free));
     const fitting = Math.floor(limits.readAheadText / this.#largest);
     // Forgotten slowly: a few small ones in between say nothing about the next.
     this.#largest = Math.max(1, this.#largest * 0.95);
+    const most = Math.max(0, Math.min(slots, this.spare));
+    return {
+      queue: this.queue,
+      names: this.#names,
+      room: this.maxBatch === 1 ? most : this.#roomForBatches(most, fitting),
+      readAhead: this.#readsAhead ? this.#readAhead(aheadLeft, fitting) : this.missing,
+    };
+  }
+
+  #readAhead(aheadLeft: number, fitting: number): number {
+    const waiting = Math.max(0, this.ahead - Math.max(0, this.free) * this.maxBatch);
     const target = Math.min(
       limits.readAhead,
       fitting,
       aheadLeft + waiting,
       Math.max(this.#windowFinished, this.#lastFinished),
     );
-    return {
-      queue: this.queue,
-      names: this.names,
-      room: Math.max(0, Math.min(room, this.spare)),
-      readAhead: Math.max(0, target - waiting),
-    };
+    return Math.max(0, target - waiting, this.missing);
+  }
+
+  /** Whole batches, but no more than one of them beyond what may be read ahead and what memory is for. */
+  #roomForBatches(slots: number, fitting: number): number {
+    const most = Math.max(this.maxBatch, limits.readAhead);
+    return Math.min(slots * this.maxBatch, most, Math.max(slots, fitting));
+  }
+
+  /** How many jobs the batch that waits could still take. */
+  get missing(): number {
+    const begun = this.maxBatch === 1 ? 0 : this.ahead % this.maxBatch;
+    return begun === 0 ? 0 : this.maxBatch - begun;
   }
 
   #roll(monotonic: number): void {

@@ -1,81 +1,135 @@
-import type { Storage } from "../storage/storage.ts";
-import { Line, SharedSlots } from "./line.ts";
+import type { AnyJobDefinition } from "../job/definition.ts";
+import type { ServedQueue, Storage } from "../storage/storage.ts";
+import { Line, type LineKind } from "./line.ts";
 import type { WorkerPlan } from "./options.ts";
+import { QueueLines } from "./queue-lines.ts";
+import { SharedSlots } from "./shared-slots.ts";
 
-/** The lines of a worker, one a queue, or two where jobs run in threads and others do not. */
+/**
+ * The lines of a worker: one a queue for all that is nothing special, one for what runs in threads, and one for each
+ * definition that has a bound of its own or runs in batches.
+ */
 export class Lines {
   readonly #plan: WorkerPlan;
   readonly #threads: SharedSlots;
-  readonly #lines: Line[] = [];
-  readonly #byQueue = new Map<string, Line>();
-  readonly #plain: readonly string[];
-  readonly #threaded: readonly string[];
+  /** The runs of definitions that have a bound of their own, by name. */
+  readonly #caps = new Map<string, SharedSlots>();
+  readonly #queues: QueueLines[] = [];
+  readonly #byQueue = new Map<string, QueueLines>();
+  /** By queue and by what its names have in common. */
+  readonly #byKind = new Map<QueueLines, Map<string, Line>>();
+  readonly #byName = new Map<QueueLines, Map<string, Line>>();
+  #all: readonly Line[] = [];
 
   constructor(plan: WorkerPlan) {
     this.#plan = plan;
     this.#threads = new SharedSlots(plan.threads);
-    const names = [...plan.handlers.keys()];
-    this.#plain = names.filter((name) => !this.#isThreaded(name));
-    this.#threaded = names.filter((name) => this.#isThreaded(name));
   }
 
   /** In the order in which they were laid. */
   get all(): readonly Line[] {
-    return this.#lines;
+    return this.#all;
   }
 
-  /** Whether some queue has two lines, which take turns. */
-  get hasTwins(): boolean {
-    return this.#plain.length > 0 && this.#threaded.length > 0;
+  get queues(): readonly QueueLines[] {
+    return this.#queues;
   }
 
-  serves(queue: string): boolean {
-    return this.#byQueue.has(queue);
+  /** @param name only this one. @default any */
+  serves(queue: string, name?: string): boolean {
+    const lines = this.#byQueue.get(queue);
+    return lines !== undefined && (name === undefined || this.#byName.get(lines)?.has(name) === true);
   }
 
   /** The line on which a job of this name waits and runs. */
   of(queue: string, name: string): Line {
-    const line = this.#byQueue.get(queue) as Line;
-    return line.twin !== undefined && this.#isThreaded(name) ? line.twin : line;
+    const lines = this.#byQueue.get(queue) as QueueLines;
+    // By far the most queues have one line.
+    if (lines.lines.length === 1) return lines.lines[0] as Line;
+    // A name that nobody asked for is judged where it is to start.
+    return this.#byName.get(lines)?.get(name) ?? (lines.lines[0] as Line);
   }
 
   /** Each queue once, as others see it: with all names and all slots. */
-  served(): { queue: string; names: readonly string[]; concurrency: number }[] {
-    return [...this.#byQueue.values()].map(({ queue, names, concurrency, twin }) => ({
+  served(): ServedQueue[] {
+    return this.#queues.map(({ queue, names, slots, lines }) => ({
       queue,
-      names: twin === undefined ? names : [...names, ...twin.names],
-      concurrency,
+      names,
+      concurrency: Math.min(
+        slots,
+        lines.reduce((sum, { concurrency }) => sum + concurrency, 0),
+      ),
     }));
   }
 
   /** A line for each queue the worker serves, those included that have come up since. Answers whether any was new. */
   async lay(storage: Storage): Promise<boolean> {
     const { queues, concurrency } = this.#plan;
-    const before = this.#byQueue.size;
+    const before = this.#queues.length;
     const served = queues ?? new Map((await storage.lanes()).lanes.map(({ queue }) => [queue, concurrency]));
-    for (const [queue, slots] of served) if (!this.#byQueue.has(queue)) this.#layOne(queue, slots);
-    return this.#byQueue.size > before;
+    for (const [queue, slots] of served) if (!this.#byQueue.has(queue)) this.#layQueue(queue, slots);
+    return this.#queues.length > before;
   }
 
-  #layOne(queue: string, slots: number): void {
-    const threads = Math.min(slots, this.#plan.threads);
-    let line: Line;
-    if (this.#threaded.length === 0) {
-      line = new Line(queue, this.#plain, slots);
-    } else if (this.#plain.length === 0) {
-      line = new Line(queue, this.#threaded, threads, [this.#threads]);
+  /** Serve the jobs of one more definition in all queues there are. */
+  add(definition: AnyJobDefinition): void {
+    for (const queue of this.#queues) this.#layName(queue, definition);
+    this.#all = this.#queues.flatMap(({ lines }) => lines);
+  }
+
+  #layQueue(queue: string, slots: number): void {
+    const lines = new QueueLines(queue, slots, this.#plan.maxConcurrency === Number.POSITIVE_INFINITY);
+    this.#byQueue.set(queue, lines);
+    this.#queues.push(lines);
+    this.#byKind.set(lines, new Map());
+    this.#byName.set(lines, new Map());
+    for (const definition of this.#plan.handlers.values()) this.#layName(lines, definition);
+    this.#all = this.#queues.flatMap((one) => one.lines);
+  }
+
+  #layName(queue: QueueLines, definition: AnyJobDefinition): void {
+    const kind = kindOf(definition);
+    const byKind = this.#byKind.get(queue) as Map<string, Line>;
+    let line = byKind.get(kind);
+    if (line === undefined) {
+      line = this.#newLine(queue, definition);
+      byKind.set(kind, line);
+      queue.add(line);
     } else {
-      const both = new SharedSlots(slots);
-      line = new Line(queue, this.#plain, slots, [both]);
-      line.twin = new Line(queue, this.#threaded, threads, [both, this.#threads]);
-      line.twin.twin = line;
+      line.serve(definition.name);
     }
-    this.#byQueue.set(queue, line);
-    this.#lines.push(line);
-    if (line.twin !== undefined) this.#lines.push(line.twin);
+    this.#byName.get(queue)?.set(definition.name, line);
   }
 
-  #isThreaded(name: string): boolean {
-    return this.#plan.handlers.get(name)?.thread !== undefined;
+  #newLine({ queue, slots }: QueueLines, definition: AnyJobDefinition): Line {
+    const { name, thread, batch, options } = definition;
+    const shared: SharedSlots[] = [];
+    let most = slots;
+    if (thread !== undefined) {
+      shared.push(this.#threads);
+      most = Math.min(most, this.#plan.threads);
+    }
+    if (options.concurrency !== undefined) {
+      shared.push(this.#capOf(name, options.concurrency));
+      most = Math.min(most, options.concurrency);
+    }
+    const kind: LineKind = {
+      shared,
+      readsAhead: options.concurrency === undefined,
+      ...(batch === undefined ? {} : { maxBatch: batch.maxBatch, maxWaitMs: batch.maxWaitMs }),
+    };
+    return new Line(queue, [name], most, kind);
   }
+
+  #capOf(name: string, concurrency: number): SharedSlots {
+    const cap = this.#caps.get(name) ?? new SharedSlots(concurrency);
+    this.#caps.set(name, cap);
+    return cap;
+  }
+}
+
+/** Definitions of one kind share a line in each queue. */
+function kindOf({ name, thread, batch, options }: AnyJobDefinition): string {
+  if (batch !== undefined || options.concurrency !== undefined) return `of ${name}`;
+  return thread === undefined ? "plain" : "in threads";
 }

@@ -10,6 +10,8 @@ export interface MembershipDeps {
   readonly name: string | undefined;
   readonly beatEveryMs: number;
   readonly lostAfterMs: number;
+  /** Keys of the schedules that the code of this worker declares. */
+  readonly declares: readonly string[];
   served(): ServedQueue[];
   held(): { holds: Lease[]; starts: Lease[] };
   reported(starts: readonly Lease[]): void;
@@ -61,6 +63,11 @@ export class Membership {
   async join(): Promise<void> {
     this.#processId = freshProcessId();
     await this.#register();
+  }
+
+  /** What it serves has changed: let others know. */
+  tellSoon(): void {
+    this.#heartbeat?.soon();
   }
 
   /** Say goodbye: whatever is still held counts as lost. */
@@ -124,7 +131,7 @@ export class Membership {
   }
 
   #describe(): ProcessBeat {
-    const { name, lostAfterMs } = this.#deps;
+    const { name, lostAfterMs, declares } = this.#deps;
     return {
       id: this.#processId,
       ...(name === undefined ? {} : { name }),
@@ -132,6 +139,7 @@ export class Membership {
       pid: process.pid,
       lostAfterMs,
       queues: this.#deps.served(),
+      ...(declares.length === 0 ? {} : { declares }),
       ...this.#deps.held(),
     };
   }

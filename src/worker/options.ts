@@ -1,12 +1,13 @@
 import { availableParallelism } from "node:os";
 import { type Duration, toMs } from "../duration.ts";
 import { DuplicateJobError, InvalidOptionError, MissingHandlerError } from "../errors.ts";
-import type { AnyJobDefinition } from "../job/definition.ts";
+import { type AnyJobDefinition, hasHandler } from "../job/definition.ts";
 import { limits } from "../job/limits.ts";
 import { checkName } from "../job/name.ts";
 import { builtIn } from "../job/options.ts";
 import { checkKnown } from "../known-options.ts";
 import type { Jobs } from "../jobs.ts";
+import { checkDeclarations, type ScheduleDeclaration } from "../schedule/declaration.ts";
 import { threadModule } from "./threads.ts";
 
 /** Options of a worker that do not depend on its definitions. */
@@ -33,8 +34,17 @@ export interface WorkerSettings {
   readonly slowAfter?: Duration;
   /** An event loop that stood still for longer is reported as `blocked`. @default "1s" */
   readonly blockedAfter?: Duration;
+  /** Jobs that are available for longer and not taken are reported as `stuck`. `Infinity` = never. @default "5m" */
+  readonly stuckAfter?: Duration;
   /** Longest time between two looks for work, when no wake-up comes. 10 ms to 1 min. @default "2s" */
   readonly pollInterval?: Duration;
+  /**
+   * What comes back, as this code says it: `every(…)` and `cron(…)`. Stored when the worker starts; what an earlier
+   * version said and no living process says any more comes no more.
+   *
+   * @default none, and those of others are left alone
+   */
+  readonly schedules?: readonly ScheduleDeclaration[];
   /** A stable name for people: shown with the process, never used to tell processes apart. */
   readonly name?: string;
 }
@@ -50,9 +60,11 @@ export type StateFactory<State> = (jobs: Jobs) => State | Promise<State>;
 
 /** A worker's options, checked, defaults filled in. */
 export interface WorkerPlan {
-  readonly handlers: ReadonlyMap<string, AnyJobDefinition>;
+  readonly handlers: Map<string, AnyJobDefinition>;
   /** Slots by queue; `undefined` = every queue there is. */
-  readonly queues: ReadonlyMap<string, number> | undefined;
+  readonly queues: Map<string, number> | undefined;
+  /** They are those of the definitions: nobody has named any. */
+  readonly isQueuesOpen: boolean;
   readonly concurrency: number;
   readonly maxConcurrency: number;
   readonly refillBelow: number;
@@ -61,8 +73,10 @@ export interface WorkerPlan {
   readonly timeoutGraceMs: number;
   readonly slowAfterMs: number;
   readonly blockedAfterMs: number;
+  readonly stuckAfterMs: number;
   readonly pollIntervalMs: number;
   readonly name: string | undefined;
+  readonly schedules: readonly ScheduleDeclaration[] | undefined;
 }
 
 const KNOWN: readonly (keyof WorkerSettings | "state")[] = [
@@ -75,8 +89,10 @@ const KNOWN: readonly (keyof WorkerSettings | "state")[] = [
   "timeoutGrace",
   "slowAfter",
   "blockedAfter",
+  "stuckAfter",
   "pollInterval",
   "name",
+  "schedules",
   "state",
 ];
 
@@ -99,15 +115,7 @@ export function planWorker(
     );
   }
   const handlers = new Map<string, AnyJobDefinition>();
-  for (const definition of definitions as readonly AnyJobDefinition[]) {
-    if (typeof definition?.name !== "string") {
-      throw new InvalidOptionError("definitions", definition, "Use what defineJob() returns.");
-    }
-    if (handlers.has(definition.name)) throw new DuplicateJobError(definition.name);
-    if (definition.thread !== undefined) threadModule(definition.thread);
-    else if (definition.run === undefined) throw new MissingHandlerError(definition.name);
-    handlers.set(definition.name, definition);
-  }
+  for (const definition of definitions as readonly AnyJobDefinition[]) addHandler(handlers, definition);
   const concurrency = slots(options.concurrency ?? 10, "concurrency");
   const maxConcurrency =
     options.maxConcurrency === undefined
@@ -125,6 +133,7 @@ export function planWorker(
   return {
     handlers,
     queues: queuesOf(definitions as readonly AnyJobDefinition[], options.queues, concurrency, defaultQueue),
+    isQueuesOpen: options.queues === undefined,
     concurrency,
     maxConcurrency,
     refillBelow,
@@ -134,14 +143,32 @@ export function planWorker(
         : slots(options.threads, "threads", limits.threads),
     shutdownTimeoutMs: toMs(options.shutdownTimeout ?? "25s", "shutdownTimeout"),
     timeoutGraceMs: toMs(options.timeoutGrace ?? "30s", "timeoutGrace"),
-    slowAfterMs:
-      options.slowAfter === Number.POSITIVE_INFINITY
-        ? Number.POSITIVE_INFINITY
-        : toMs(options.slowAfter ?? "5m", "slowAfter", { min: 1 }),
+    slowAfterMs: patience(options.slowAfter ?? "5m", "slowAfter"),
     blockedAfterMs: toMs(options.blockedAfter ?? "1s", "blockedAfter", { min: 10 }),
+    stuckAfterMs: patience(options.stuckAfter ?? "5m", "stuckAfter"),
     pollIntervalMs: toMs(options.pollInterval ?? "2s", "pollInterval", { min: 10, max: 60_000 }),
     name: options.name === undefined ? undefined : checkName(options.name, "worker name"),
+    schedules: options.schedules === undefined ? undefined : checkDeclarations(options.schedules),
   };
+}
+
+/** Plan for one more definition. @throws InvalidOptionError, DuplicateJobError or MissingHandlerError */
+export function planAlso(plan: WorkerPlan, definition: AnyJobDefinition): void {
+  addHandler(plan.handlers, definition);
+  const { queue } = definition.options;
+  if (plan.isQueuesOpen && typeof queue === "string" && plan.queues?.has(queue) === false) {
+    plan.queues.set(queue, plan.concurrency);
+  }
+}
+
+function addHandler(handlers: Map<string, AnyJobDefinition>, definition: AnyJobDefinition): void {
+  if (typeof definition?.name !== "string") {
+    throw new InvalidOptionError("definitions", definition, "Use what defineJob() returns.");
+  }
+  if (handlers.has(definition.name)) throw new DuplicateJobError(definition.name);
+  if (definition.thread !== undefined) threadModule(definition.thread);
+  if (!hasHandler(definition)) throw new MissingHandlerError(definition.name);
+  handlers.set(definition.name, definition);
 }
 
 function queuesOf(
@@ -168,6 +195,10 @@ function queuesOf(
     throw new InvalidOptionError("queues", queues, 'Name at least one queue, or use "*" for all.');
   }
   return served;
+}
+
+function patience(value: Duration, option: string): number {
+  return value === Number.POSITIVE_INFINITY ? value : toMs(value, option, { min: 1 });
 }
 
 function slots(value: unknown, option: string, most: number = limits.concurrency): number {

@@ -1,10 +1,12 @@
 import type { EventEmitter } from "node:events";
 import type { Clock } from "../clock.ts";
+import { channels } from "../diagnostics.ts";
 import { RolledBackError } from "../errors.ts";
 import type { JobError } from "../job/job.ts";
 import type { Outcome, RunEnd } from "../job/lifecycle.ts";
 import { instantOf } from "../job/lifecycle.ts";
 import type { Logger } from "../logger.ts";
+import type { DecidedRun, Observer } from "../observer.ts";
 import type { ClaimedJob } from "../storage/storage.ts";
 import type { JobEvent, WorkerEvents } from "./events.ts";
 import { eventOf, type Run } from "./run.ts";
@@ -20,18 +22,27 @@ export class Reporter {
   readonly #emitter: EventEmitter<WorkerEvents>;
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #observers: readonly Observer[];
 
-  constructor(emitter: EventEmitter<WorkerEvents>, logger: Logger, clock: Clock) {
+  constructor(
+    emitter: EventEmitter<WorkerEvents>,
+    logger: Logger,
+    clock: Clock,
+    observers: readonly Observer[] = [],
+  ) {
     this.#emitter = emitter;
     this.#logger = logger;
     this.#clock = clock;
+    this.#observers = observers;
   }
 
   started(run: Run): void {
+    if (channels.runStart.hasSubscribers) channels.runStart.publish(run.event);
     if (this.#hears("started")) this.#emitter.emit("started", run.event);
   }
 
   ended(run: Run, end: RunEnd, outcome: Outcome): void {
+    if (this.#isObserved) this.#tell(run, end, outcome);
     switch (outcome.state) {
       case "completed":
         if (outcome.reason !== undefined) this.#log("warn", run.event, outcome.reason);
@@ -58,8 +69,26 @@ export class Reporter {
     }
   }
 
+  get #isObserved(): boolean {
+    return this.#observers.length > 0 || channels.runEnd.hasSubscribers || channels.runError.hasSubscribers;
+  }
+
+  /** For those who watch from outside. */
+  #tell(run: Run, end: RunEnd, outcome: Outcome): void {
+    this.#tellDecided(run, outcomeName(end, outcome), "error" in outcome ? outcome.error : undefined);
+  }
+
+  #tellDecided(run: Run, outcome: DecidedRun["outcome"], error: JobError | undefined): void {
+    run.isDecided = true;
+    const decided = decidedRun(run, outcome, error, this.#clock.now());
+    if (error !== undefined && channels.runError.hasSubscribers) channels.runError.publish(decided);
+    if (channels.runEnd.hasSubscribers) channels.runEnd.publish(decided);
+    for (const observer of this.#observers) observer.decided({ ...decided, run });
+  }
+
   /** A run was completed by a transaction of its handler, whatever the handler did afterwards. */
   completedIn({ run, end, endedAt }: InDoubt): void {
+    if (this.#isObserved) this.#tell(run, end, { state: "completed" });
     // What stands for having returned is no failure of its own.
     if (end.kind === "threw" && end.error.code !== ROLLED_BACK) {
       const { name, message } = end.error;
@@ -99,6 +128,7 @@ export class Reporter {
 
   /** A handler came back after its run had been given up. */
   late(run: Run): void {
+    if (this.#isObserved && !run.isDecided) this.#tellDecided(run, "lost", undefined);
     this.#log("debug", run.event, "came back after its run had been given up");
   }
 
@@ -138,5 +168,35 @@ export class Reporter {
       queue: event.queue,
       attempt: event.attempt,
     });
+  }
+}
+
+/** A run that was decided, as observers and channels show it. */
+function decidedRun(
+  run: Run,
+  outcome: DecidedRun["outcome"],
+  error: JobError | undefined,
+  now: number,
+): Omit<DecidedRun, "run"> {
+  const { createdAt, runAt } = run.job;
+  return {
+    ...run.event,
+    outcome,
+    waitedMs: Math.max(0, run.startedAt - runAt),
+    wasTimed: runAt > createdAt,
+    durationMs: Math.max(0, now - run.startedAt),
+    error: error === undefined ? undefined : { name: error.name, message: error.message },
+  };
+}
+
+function outcomeName(end: RunEnd, outcome: Outcome): DecidedRun["outcome"] {
+  switch (outcome.state) {
+    case "available":
+      return "released";
+    case "scheduled":
+      if (outcome.error !== undefined) return "retried";
+      return end.kind === "snoozed" ? "snoozed" : "rescheduled";
+    default:
+      return outcome.state;
   }
 }

@@ -1,14 +1,17 @@
 import type { Clock } from "../clock.ts";
 import { InvalidOptionError, LeaseLostError } from "../errors.ts";
+import type { AnyJobDefinition } from "../job/definition.ts";
 import { limits } from "../job/limits.ts";
 import { valueText } from "../job/payload.ts";
 import type { Jobs } from "../jobs.ts";
 import type { Logger } from "../logger.ts";
+import type { Surroundings } from "../observer.ts";
 import type { Note, Storage } from "../storage/storage.ts";
 import { type Completion, transactional } from "../storage/transactional.ts";
 import type { Checkpoint, JobContext, RunningJobInfo } from "./context.ts";
+import { Journal, logLine } from "./journal.ts";
 import type { Run } from "./run.ts";
-import { checkpointOf, earlyResult } from "./thread/saved-values.ts";
+import { checkpointOf, earlyResult, progressText } from "./thread/saved-values.ts";
 
 /** What all runs of a worker share. */
 export interface RunServices {
@@ -17,17 +20,27 @@ export interface RunServices {
   readonly jobs: Jobs;
   readonly logger: Logger;
   readonly state: { readonly value: unknown };
+  readonly around: Surroundings;
 }
 
 /** The handler's view of its run. Everything is made when first looked at. */
 export class RunContext implements JobContext<unknown> {
   readonly #run: Run;
   readonly #services: RunServices;
+  readonly #resetsAttempts: boolean;
   #job: RunningJobInfo | undefined;
+  /** Made by the definition's `setup` before the handler is called. */
+  setup: unknown;
 
-  constructor(run: Run, services: RunServices) {
+  constructor(run: Run, services: RunServices, definition?: AnyJobDefinition) {
     this.#run = run;
     this.#services = services;
+    this.#resetsAttempts = definition?.options.resetAttempts === "checkpoint";
+  }
+
+  /** @internal */
+  get around(): Surroundings {
+    return this.#services.around;
   }
 
   get state(): unknown {
@@ -60,22 +73,46 @@ export class RunContext implements JobContext<unknown> {
 
   get log(): Logger {
     const { id, name, attempt } = this.job;
-    const { logger } = this.#services;
+    const { logger, around, clock } = this.#services;
     const about = { job: id, name, attempt };
-    return {
-      debug: (message, details) => logger.debug(message, { ...about, ...details }),
-      info: (message, details) => logger.info(message, { ...about, ...details }),
-      warn: (message, details) => logger.warn(message, { ...about, ...details }),
-      error: (message, details) => logger.error(message, { ...about, ...details }),
-    };
+    const at =
+      (level: keyof Logger) =>
+      (message: string, details?: Readonly<Record<string, unknown>>): void => {
+        logger[level](message, { ...about, ...details });
+        if (around.keepsLogs) this.#journal.log(logLine(clock.now(), level, message));
+      };
+    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+  }
+
+  progress(done: number, note?: string): void {
+    this.#journal.progress(progressText(done, note));
+  }
+
+  /** A report that was written elsewhere. @internal */
+  reportProgress(text: string): void {
+    this.#journal.progress(text);
+  }
+
+  get #journal(): Journal {
+    this.#run.journal ??= new Journal(this.#run, this.#services.storage);
+    return this.#run.journal;
   }
 
   get checkpoint(): Checkpoint {
     const run = this.#run;
     run.checkpoint ??= new Map(Object.entries(run.job.checkpoint ?? {}));
-    return checkpointOf(run.checkpoint, (key, text) =>
-      saveNote(run, this.#services.storage, { checkpoint: { [key]: text } }),
-    );
+    return checkpointOf(run.checkpoint, (key, text) => this.saveCheckpoint(key, text));
+  }
+
+  /** @internal */
+  async saveCheckpoint(key: string, text: string | null): Promise<void> {
+    const run = this.#run;
+    run.checkpoint ??= new Map(Object.entries(run.job.checkpoint ?? {}));
+    const isNew = this.#resetsAttempts && text !== null && run.checkpoint.get(key) !== text;
+    await saveNote(run, this.#services.storage, { checkpoint: { [key]: text } });
+    if (isNew) run.gotFurther = true;
+    if (text === null) run.checkpoint.delete(key);
+    else run.checkpoint.set(key, text);
   }
 
   async setResult(value: unknown): Promise<void> {
@@ -90,6 +127,8 @@ export class RunContext implements JobContext<unknown> {
         ? { state: "completed" }
         : { state: "completed", result: valueText("The result", result, limits.resultBytes) };
     if (run.over || run.abortReason instanceof LeaseLostError) throw new LeaseLostError(run.id);
+    // The commit takes the lease away, and with it the right to say something.
+    if (run.journal?.isOpen === true) await run.journal.saved();
     const before = run.completedIn;
     // From now on, since a call whose answer is lost may have written it.
     run.completedIn = true;

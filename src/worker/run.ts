@@ -1,11 +1,14 @@
-import type { AnyJobDefinition } from "../job/definition.ts";
+import type { AnyJobDefinition, SpanAttributes } from "../job/definition.ts";
 import type { RunEnd } from "../job/lifecycle.ts";
-import { validatePayload } from "../job/options.ts";
 import { parsePayload } from "../job/payload.ts";
+import { validatePayload } from "../job/validation.ts";
 import { RolledBackError, ShutdownError, type TimeoutError } from "../errors.ts";
 import type { ClaimedJob, Lease } from "../storage/storage.ts";
 import type { JobEvent } from "./events.ts";
 import type { Line } from "./line.ts";
+import { isSurrounded, observed, throughMiddleware, withSetup } from "./around.ts";
+import type { Journal } from "./journal.ts";
+import type { RunContext } from "./run-context.ts";
 import { endOfReturn, endOfThrow, RefusedPayload, refusedPayload } from "./thread/ending.ts";
 
 /** One run of one job in this process, from start to settle. */
@@ -22,21 +25,32 @@ export class Run {
   /** Set when the run outlived its timeout, whatever had fired its signal before. */
   timedOut: TimeoutError | undefined;
   warnedSlow = false;
+  /** Those who watch from outside have been told how it ended. */
+  isDecided = false;
   /** A completion was written in a transaction of the user: whether it has committed only the storage knows. */
   completedIn = false;
   cancelAsked: string | undefined;
+  /** The end that its handler has stated before its own, as the handler of a batch may for each of its jobs. */
+  said: RunEnd | undefined;
   /** Checkpoint entries as JSON text, this run's own included. */
   checkpoint: Map<string, string> | undefined;
+  /** A checkpoint was set to something new, and the definition says that this begins a new series of attempts. */
+  gotFurther = false;
+  /** What it says of itself; absent until it says something. */
+  journal: Journal | undefined;
+  /** The payload as the handler gets it, kept only where somebody around the run asks. */
+  payload: unknown;
   /** Ends the thread in which it runs; absent when it runs in none. Too late is fine. */
   kill: ((reason: Error) => void) | undefined;
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
 
-  constructor(job: ClaimedJob, line: Line, now: number) {
+  /** @param timeoutMs that of its batch, where it runs with others */
+  constructor(job: ClaimedJob, line: Line, now: number, timeoutMs: number | null = job.timeoutMs) {
     this.job = job;
     this.line = line;
     this.startedAt = now;
-    this.deadline = job.timeoutMs === null ? Number.POSITIVE_INFINITY : now + job.timeoutMs;
+    this.deadline = timeoutMs === null ? Number.POSITIVE_INFINITY : now + timeoutMs;
     this.reported = job.marked;
     this.cancelAsked = job.cancelAsked;
   }
@@ -66,6 +80,16 @@ export class Run {
     return this.#controller.signal;
   }
 
+  /** What the definition has to say of this run, for spans. It only describes: what goes wrong leaves it out. */
+  spanAttributes({ spanAttributes }: AnyJobDefinition): SpanAttributes {
+    if (spanAttributes === undefined || this.payload === undefined) return {};
+    try {
+      return spanAttributes(this.payload) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
   /** Fire the signal. The first reason stands. */
   abort(reason: Error): void {
     if (this.#abortReason !== undefined) return;
@@ -82,22 +106,21 @@ export function eventOf(job: ClaimedJob): JobEvent {
 export function execute(
   run: Run,
   definition: AnyJobDefinition,
-  context: unknown,
+  context: RunContext,
   ended: (run: Run, end: RunEnd) => void,
 ): void {
   let end: RunEnd;
   try {
-    const checked = checkedPayload(run, definition);
-    const returned =
-      checked instanceof Promise
-        ? checked.then((done) => call(run, definition, done, context))
-        : call(run, definition, checked, context);
+    const { around } = context;
+    const returned = isSurrounded(definition, around)
+      ? observed(run, definition, around, () => handled(run, definition, context, surroundedCall))
+      : handled(run, definition, context, call);
     if (isThenable(returned)) {
       // A foreign thenable may call back twice, or throw: a real promise does neither.
       const promise = returned instanceof Promise ? returned : Promise.resolve(returned);
       promise.then(
-        (value: unknown) => ended(run, endOf(run, endOfReturn(value))),
-        (thrown: unknown) => ended(run, endOf(run, endOfThrow(thrown))),
+        (value: unknown) => finish(run, endOf(run, endOfReturn(value)), ended),
+        (thrown: unknown) => finish(run, endOf(run, endOfThrow(thrown)), ended),
       );
       return;
     }
@@ -105,7 +128,22 @@ export function execute(
   } catch (thrown) {
     end = endOfThrow(thrown);
   }
-  ended(run, endOf(run, end));
+  finish(run, endOf(run, end), ended);
+}
+
+/** The run is over as soon as its last words are saved: its lease goes with its settle. */
+export function finish(run: Run, end: RunEnd, ended: (run: Run, end: RunEnd) => void): void {
+  if (run.journal === undefined || !run.journal.isOpen) ended(run, end);
+  else void run.journal.saved().then(() => ended(run, end));
+}
+
+type Call = typeof call;
+
+function handled(run: Run, definition: AnyJobDefinition, context: RunContext, by: Call): unknown {
+  const checked = checkedPayload(run, definition);
+  return checked instanceof Promise
+    ? checked.then((done) => by(run, definition, done, context))
+    : by(run, definition, checked, context);
 }
 
 /** What the end of a handler means for its run, given what has happened to that meanwhile. */
@@ -131,10 +169,30 @@ export function checkedPayload(run: Run, definition: AnyJobDefinition): Checked 
   }
 }
 
-function call(run: Run, definition: AnyJobDefinition, checked: Awaited<Checked>, context: unknown): unknown {
+function call(
+  run: Run,
+  definition: AnyJobDefinition,
+  checked: Awaited<Checked>,
+  context: RunContext,
+): unknown {
   if (!checked.ok) throw refusedPayload(run.job.name, checked);
   const handler = definition.run as (payload: unknown, ctx: unknown) => unknown;
   return handler(checked.payload, context);
+}
+
+/** The same, with all that the program and the definition put around it. */
+function surroundedCall(
+  run: Run,
+  definition: AnyJobDefinition,
+  checked: Awaited<Checked>,
+  context: RunContext,
+): unknown {
+  if (!checked.ok) throw refusedPayload(run.job.name, checked);
+  run.payload = checked.payload;
+  const handler = (): unknown => call(run, definition, checked, context);
+  const prepared =
+    definition.setup === undefined ? handler : () => withSetup(definition, context, checked.payload, handler);
+  return throughMiddleware(definition, context, context.around, prepared);
 }
 
 function isThenable(value: unknown): value is Promise<never> {

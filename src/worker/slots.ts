@@ -3,6 +3,8 @@ import { CancelledError, LeaseLostError, ShutdownError, TimeoutError } from "../
 import { serializeError } from "../job/error.ts";
 import { decide, type RunEnd } from "../job/lifecycle.ts";
 import type { Ask, ClaimedJob, Lease, ServedQueue } from "../storage/storage.ts";
+import { Alarm } from "./alarm.ts";
+import { Batch } from "./batch.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Line } from "./line.ts";
 import { Lines } from "./lines.ts";
@@ -51,7 +53,10 @@ export class Slots {
   finished = 0;
   #running = 0;
   #filling = false;
-  #threadedFirst = false;
+  /** When the next batch has waited long enough for others to join it. */
+  readonly #nextBatch = new Alarm(() => this.fill());
+  /** How many wait until nothing is left to do: for them batches go as they are. */
+  hurrying = 0;
   #turnNow: number | undefined;
 
   constructor(deps: SlotsDeps) {
@@ -84,6 +89,7 @@ export class Slots {
 
   end(): void {
     this.#deadlines.stop();
+    this.#nextBatch.clear();
   }
 
   /** Every lease this process holds, and those whose start was not told yet. */
@@ -114,31 +120,46 @@ export class Slots {
     // Handlers that end at once call back into here: the outer loop goes on for them.
     if (this.#filling) return;
     this.#filling = true;
-    let lines = this.lines.all;
-    if (this.lines.hasTwins) {
-      // The two lines of a queue share its slots: none of them may always come first.
-      this.#threadedFirst = !this.#threadedFirst;
-      if (this.#threadedFirst) lines = lines.toReversed();
-    }
-    for (const line of lines) {
+    for (const queue of this.lines.queues) {
+      const only = queue.lines.length === 1 ? queue.lines[0] : undefined;
       // Asked for every job: the one before may have blocked the event loop until the leases were gone.
       while (this.#running < this.#deps.plan.maxConcurrency && this.#deps.mayClaim()) {
-        const job = line.next();
-        if (job === undefined) break;
-        this.start(job, line);
+        const line = only ?? queue.turn(this.#isReady);
+        if (line === undefined || !this.#startNext(line)) break;
       }
     }
     this.#filling = false;
   }
 
+  /** Answers whether anything was there to be started. */
+  #startNext(line: Line): boolean {
+    if (line.maxBatch > 1) {
+      const jobs = this.#isReady(line) ? line.nextBatch() : [];
+      if (jobs.length > 0) this.#startBatch(jobs, line);
+      return jobs.length > 0;
+    }
+    const job = line.next();
+    if (job !== undefined) this.start(job, line);
+    return job !== undefined;
+  }
+
+  /** Whether the next jobs of a line need not wait for others to join them. */
+  readonly #isReady = (line: Line): boolean => {
+    if (line.maxBatch === 1 || this.hurrying > 0) return true;
+    const waitMs = line.waitsFor(performance.now());
+    if (waitMs > 0) this.#nextBatch.in(waitMs);
+    return waitMs === 0;
+  };
+
   /** Start one job now; there is a slot for it. */
   start(job: ClaimedJob, line: Line): void {
     const { services, plan, reporter } = this.#deps;
+    const definition = plan.handlers.get(job.name);
+    if (definition?.batch !== undefined) return this.#startBatch([job], line);
     const run = new Run(job, line, this.now());
     this.runs.add(run);
     line.take();
     this.#running += 1;
-    const definition = plan.handlers.get(job.name);
     if (definition === undefined || run.cancelAsked !== undefined) {
       // A storage that hands out names it was not asked for: never a failure of the job. And who was to be
       // cancelled before the start does not start.
@@ -148,7 +169,7 @@ export class Slots {
     if (run.deadline !== Number.POSITIVE_INFINITY) this.#deadlines.add(run.deadline);
     reporter.started(run);
     if (definition.thread === undefined) {
-      execute(run, definition, new RunContext(run, services), this.#onEnd);
+      execute(run, definition, new RunContext(run, services, definition), this.#onEnd);
     } else {
       runInThread(
         run,
@@ -159,12 +180,47 @@ export class Slots {
     }
   }
 
+  /** Start jobs of one definition together now; there is a slot for them. */
+  #startBatch(jobs: readonly ClaimedJob[], line: Line): void {
+    const { services, plan, reporter } = this.#deps;
+    const [name] = line.names;
+    const timeoutMs = longestTimeout(jobs);
+    const runs = jobs.map((job) => new Run(job, line, this.now(), timeoutMs));
+    line.take();
+    this.#running += 1;
+    for (const run of runs) this.runs.add(run);
+    const [begun, others] = split(
+      runs,
+      ({ job, cancelAsked }) => job.name === name && cancelAsked === undefined,
+    );
+    for (const run of others) this.#over(run, { kind: "released" });
+    const definition = plan.handlers.get(name as string);
+    if (begun.length === 0 || definition === undefined) return this.#slotFreed(line);
+    if (timeoutMs !== null) this.#deadlines.add((begun[0] as Run).deadline);
+    for (const run of begun) reporter.started(run);
+    new Batch({
+      ...{ runs: begun, definition, services },
+      ended: (run, end) => this.#over(run, end),
+      over: () => this.#slotFreed(line),
+    }).start();
+  }
+
   readonly #onEnd = (run: Run, end: RunEnd): void => this.#runEnded(run, end);
 
   #runEnded(run: Run, end: RunEnd): void {
-    this.runs.delete(run);
-    run.line.giveBack();
+    this.#over(run, end);
+    this.#slotFreed(run.line);
+  }
+
+  #slotFreed(line: Line): void {
+    line.giveBack();
     this.#running -= 1;
+    this.fill();
+    this.#deps.ended();
+  }
+
+  #over(run: Run, end: RunEnd): void {
+    this.runs.delete(run);
     this.finished += 1;
     run.line.countFinished();
     if (run.over) {
@@ -173,14 +229,12 @@ export class Slots {
     } else {
       this.#settle(run, end);
     }
-    this.fill();
-    this.#deps.ended();
   }
 
   #settle(run: Run, end: RunEnd): void {
     const { attempt, maxRetries, backoff } = run.job;
     const outcome = decide(
-      { attempt, maxRetries, backoff, cancelAsked: run.cancelAsked },
+      { attempt, maxRetries, backoff, cancelAsked: run.cancelAsked, gotFurther: run.gotFurther },
       end,
       this.#deps.random(),
     );
@@ -209,7 +263,7 @@ export class Slots {
     for (const run of this.runs) {
       if (run.over) continue;
       this.#giveUp(run);
-      this.#settle(run, { kind: "released" });
+      this.#settle(run, stated(run) ?? { kind: "released" });
     }
     this.#deps.changed();
   }
@@ -288,7 +342,7 @@ export class Slots {
 
   #late(run: Run): void {
     const { plan, clock, reporter } = this.#deps;
-    const timedOut = new TimeoutError(run.job.timeoutMs ?? 0);
+    const timedOut = new TimeoutError(run.deadline - run.startedAt);
     run.timedOut = timedOut;
     run.abort(timedOut);
     const isThreaded = run.kill !== undefined;
@@ -300,7 +354,7 @@ export class Slots {
       // The attempt has failed; what the handler still does is void, but it does occupy its slot.
       this.#giveUp(run);
       reporter.overdue(run);
-      this.#settle(run, { kind: "threw", error: serializeError(timedOut) });
+      this.#settle(run, stated(run) ?? { kind: "threw", error: serializeError(timedOut) });
       this.#deps.kick();
     });
   }
@@ -315,4 +369,22 @@ export class Slots {
     }
     return this.#turnNow;
   }
+}
+
+/** What counts of a run that is given up: its job may be done already. Whether a transaction was, its owner knew. */
+function stated({ said, completedIn }: Run): RunEnd | undefined {
+  return completedIn ? undefined : said;
+}
+
+/** A batch has the time of whoever has most. */
+function longestTimeout(jobs: readonly ClaimedJob[]): number | null {
+  return jobs.reduce<number | null>(
+    (longest, { timeoutMs }) =>
+      longest === null || timeoutMs === null ? null : Math.max(longest, timeoutMs),
+    0,
+  );
+}
+
+function split<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
 }

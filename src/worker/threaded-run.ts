@@ -6,7 +6,9 @@ import { serializeError } from "../job/error.ts";
 import type { RunEnd } from "../job/lifecycle.ts";
 import { json } from "../job/schema.ts";
 import type { EnqueuedJob } from "./context.ts";
-import { type Checked, checkedPayload, endOf, type Run } from "./run.ts";
+import { isSurrounded, observed, throughMiddleware } from "./around.ts";
+import { throughEnds } from "./ends-as-values.ts";
+import { type Checked, checkedPayload, endOf, finish, type Run } from "./run.ts";
 import { RunContext, type RunServices, saveNote } from "./run-context.ts";
 import { endOfThrow, refusedPayload, RefusedPayload } from "./thread/ending.ts";
 import { failureOf } from "./thread/failure.ts";
@@ -50,6 +52,8 @@ class ThreadedRun {
   #port: MessagePort | undefined;
   #begun: (() => void) | undefined;
   #isOver = false;
+  /** Where the end goes that the thread, or its death, makes. */
+  #tell: (end: RunEnd) => void;
 
   constructor(
     run: Run,
@@ -60,8 +64,9 @@ class ThreadedRun {
     this.#run = run;
     this.#definition = definition;
     this.#services = services;
-    this.#context = new RunContext(run, services.services);
+    this.#context = new RunContext(run, services.services, definition);
     this.#ended = ended;
+    this.#tell = (end) => this.#told(end);
   }
 
   start(): void {
@@ -71,8 +76,30 @@ class ThreadedRun {
       // Not when the thread is gone, which can take a while: its slot is free now.
       this.#end(endOfThrow(reason));
     };
+    const { around } = this.#services.services;
+    if (!isSurrounded(this.#definition, around)) return this.#begin();
+    void this.#endThrough(
+      (inner) => observed(run, this.#definition, around, inner),
+      () => this.#begin(),
+    );
+  }
+
+  /** What `begin` leads to, with something around it. */
+  async #endThrough(around: (inner: () => Promise<unknown>) => unknown, begin: () => void): Promise<void> {
+    const outer = this.#tell;
+    const inner = (): Promise<RunEnd> =>
+      new Promise((resolve) => {
+        // Killed before it came this far.
+        if (this.#isOver) return resolve(endOfThrow(this.#kill.signal.reason));
+        this.#tell = resolve;
+        begin();
+      });
+    outer(await throughEnds(around, inner));
+  }
+
+  #begin(): void {
     try {
-      const checked = checkedPayload(run, this.#definition);
+      const checked = checkedPayload(this.#run, this.#definition);
       if (checked instanceof Promise) void this.#handOverLater(checked);
       else this.#handOver(checked);
     } catch (thrown) {
@@ -91,10 +118,21 @@ class ThreadedRun {
   #handOver(checked: Awaited<Checked>): void {
     const run = this.#run;
     if (!checked.ok) return this.#end(endOfThrow(refusedPayload(run.job.name, checked)));
+    run.payload = checked.payload;
+    const { around } = this.#services.services;
+    if (!isSurrounded(this.#definition, around)) return this.#toThread(checked.payload);
+    void this.#endThrough(
+      (inner) => throughMiddleware(this.#definition, this.#context, around, inner),
+      () => this.#toThread(checked.payload),
+    );
+  }
+
+  #toThread(payload: unknown): void {
+    const run = this.#run;
     run.signal.addEventListener("abort", () => this.#tellAbort());
     const { threadMemoryMb = THREAD_MEMORY_MB } = this.#definition;
     this.#services.threads
-      .run((begun) => this.#task(checked.payload, begun), threadMemoryMb, this.#kill.signal)
+      .run((begun) => this.#task(payload, begun), threadMemoryMb, this.#kill.signal)
       .then(
         (end) => this.#end(end),
         (thrown: unknown) => this.#end(endOfThrow(isRefusal(thrown) ? thrown : this.#died(thrown))),
@@ -135,7 +173,11 @@ class ThreadedRun {
       }
       port.close();
     }
-    this.#ended(this.#run, endOf(this.#run, end));
+    this.#tell(end);
+  }
+
+  #told(end: RunEnd): void {
+    finish(this.#run, endOf(this.#run, end), this.#ended);
   }
 
   #uncloneable(thrown: unknown): RefusedPayload {
@@ -179,6 +221,8 @@ class ThreadedRun {
         return this.#begun?.();
       case "log":
         return this.#context.log[message.level](message.message, message.details);
+      case "progress":
+        return this.#context.reportProgress(message.text);
       case "call":
         this.#perform(message.what).then(
           (enqueued) => this.#answer(message.call, { ok: true, enqueued }),
@@ -191,7 +235,7 @@ class ThreadedRun {
     const { storage, jobs } = this.#services.services;
     switch (call.kind) {
       case "checkpoint":
-        await saveNote(this.#run, storage, { checkpoint: { [call.key]: call.text } });
+        await this.#context.saveCheckpoint(call.key, call.text);
         return [];
       case "result":
         await saveNote(this.#run, storage, { result: call.text });
@@ -240,6 +284,6 @@ function isRefusal(thrown: unknown): thrown is Error {
   return thrown instanceof RefusedPayload || thrown instanceof InvalidOptionError;
 }
 
-function answerOf({ id, created }: EnqueuedJob): EnqueuedJob {
-  return { id, created };
+function answerOf({ id, created, status }: EnqueuedJob): EnqueuedJob {
+  return { id, created, status };
 }

@@ -1,28 +1,30 @@
 import { type Duration, toMs } from "../duration.ts";
-import { ShutdownError, StateError, type StorageClosedError } from "../errors.ts";
+import { StateError, type StorageClosedError } from "../errors.ts";
 import type { AnyJobDefinition } from "../job/definition.ts";
 import { serializeError } from "../job/error.ts";
+import type { DeclaredSchedules } from "../schedule/declared.ts";
+import { Ticker } from "../schedule/ticker.ts";
 import type { Service } from "../service.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
+import { Asking } from "./asking.ts";
+import { Chores } from "./chores.ts";
 import { drain } from "./drain.ts";
 import { Due } from "./due.ts";
 import { WorkerEmitter } from "./emitter.ts";
+import { fleetMember } from "./fleet-member.ts";
 import { HandlerState } from "./handler-state.ts";
 import { Hints } from "./hints.ts";
 import { Lookout } from "./lookout.ts";
-import { Membership } from "./membership.ts";
-import { findNeglect, NeglectReport } from "./neglect.ts";
-import { planWorker, type StateFactory, type WorkerPlan, type WorkerSettings } from "./options.ts";
+import type { Membership } from "./membership.ts";
+import { NeglectWatch } from "./neglect.ts";
+import { planAlso, planWorker, type StateFactory, type WorkerPlan, type WorkerSettings } from "./options.ts";
 import type { WorkerDeps } from "./worker-deps.ts";
 import { Pipeline } from "./pipeline.ts";
 import { Reporter } from "./reporter.ts";
 import { Timers } from "./timers.ts";
-import { RETRY_MS_FIRST, Trouble } from "./trouble.ts";
+import { Trouble } from "./trouble.ts";
+import { STOP_FLUSH_MS, windDown } from "./wind-down.ts";
 
-/** How long handlers get to react to their signal at a stop, before their jobs are given back. */
-const STOP_GRACE_MS = 500;
-/** How long a stop waits for a storage that does not answer, and for the state to be disposed. */
-const STOP_FLUSH_MS = 5_000;
 const PRUNE_EVERY_MS = 5_000;
 const NEGLECT_EVERY_MS = 30_000;
 /** Claims jobs and runs their handlers. Made by `jobs.worker()`. */
@@ -35,7 +37,10 @@ export class Worker extends WorkerEmitter implements Service {
   readonly #upkeep: Upkeep;
   readonly #membership: Membership;
   readonly #trouble: Trouble;
-  readonly #neglect: NeglectReport;
+  readonly #chores: Chores;
+  readonly #asking: Asking;
+  readonly #neglect: NeglectWatch;
+  readonly #declared: DeclaredSchedules | undefined;
   readonly #due: Due;
   readonly #hints: Hints;
   readonly #timers = new Timers();
@@ -51,7 +56,6 @@ export class Worker extends WorkerEmitter implements Service {
   #looping: Promise<void> | undefined;
   #stop: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
-  #asking = false;
 
   /** @internal */
   constructor(
@@ -62,14 +66,11 @@ export class Worker extends WorkerEmitter implements Service {
     super(deps.logger);
     this.#deps = deps;
     this.#plan = planWorker(definitions, options, deps.defaultQueue);
+    const { schedules, handlers } = this.#plan;
+    this.#declared = schedules === undefined ? undefined : deps.declared(schedules, handlers.keys());
     this.#state = new HandlerState(options.state);
     const { storage, clock, jobs, logger, random } = deps;
-    this.#reporter = new Reporter(this, logger, clock);
-    this.#neglect = new NeglectReport({
-      logger,
-      unhandled: (about) => void this.emit("unhandled", about),
-      unserved: (about) => void this.emit("unserved", about),
-    });
+    this.#reporter = new Reporter(this, logger, clock, deps.around.observers);
     this.#trouble = new Trouble({
       logger,
       random,
@@ -79,7 +80,21 @@ export class Worker extends WorkerEmitter implements Service {
       isStopping: () => this.#phase === "stopping",
       closed: (error, during) => this.#storageClosed(error, during),
     });
-    this.#membership = this.#makeMembership();
+    this.#chores = new Chores(this.#timers, this.#trouble, () => this.#phase === "started");
+    this.#neglect = new NeglectWatch({
+      ...{ storage, logger, emitter: this, stuckAfterMs: this.#plan.stuckAfterMs },
+      serves: (queue, name) => this.#pipeline.slots.lines.serves(queue, name),
+    });
+    this.#membership = fleetMember({
+      ...{ deps, emitter: this, trouble: this.#trouble, timers: this.#timers, name: this.#plan.name },
+      declares: this.#declared?.keys ?? [],
+      phase: () => this.#phase,
+      pipeline: () => this.#pipeline,
+      rejoined: () => {
+        if (!this.#stepped) this.#listen();
+        this.#pipeline.refresh();
+      },
+    });
     const shared = {
       processId: () => this.#membership.processId,
       nextToken: () => this.#membership.nextToken(),
@@ -90,7 +105,7 @@ export class Worker extends WorkerEmitter implements Service {
       clock,
       random,
       plan: this.#plan,
-      services: { storage, clock, jobs, logger, state: this.#state },
+      services: { storage, clock, jobs, logger, state: this.#state, around: deps.around },
       reporter: this.#reporter,
       mayClaim: () => this.#mayStart() && this.#membership.isSafe,
       due: (nextAt) => this.#due.next(nextAt),
@@ -98,10 +113,12 @@ export class Worker extends WorkerEmitter implements Service {
       failed: (error, during) => this.#trouble.pause(error, during),
       worked: () => this.#trouble.over("exchange"),
     });
+    this.#asking = new Asking(this.#pipeline, this.#chores);
     this.#upkeep = new Upkeep({
       ...shared,
       storage,
       random,
+      ticker: new Ticker(storage, logger),
       settle: (settlements) => {
         this.#pipeline.add(settlements);
         this.#pipeline.kick();
@@ -145,10 +162,8 @@ export class Worker extends WorkerEmitter implements Service {
     return this.#start(false);
   }
 
-  #start(stepped: boolean): Promise<void> {
-    if (this.#stop !== undefined) {
-      return Promise.reject(new StateError("This worker was stopped. Make another one with jobs.worker()."));
-    }
+  async #start(stepped: boolean): Promise<void> {
+    this.#checkNotStopped();
     if (this.#starting === undefined) {
       this.#stepped = stepped;
       this.#starting = this.#begin();
@@ -162,6 +177,7 @@ export class Worker extends WorkerEmitter implements Service {
     await this.#layLines();
     await this.#state.make(this.#deps.jobs);
     await this.#membership.join();
+    await this.#declared?.store();
     // A stop may have come while the storage answered.
     if (this.#stop !== undefined) return;
     this.#phase = "started";
@@ -169,7 +185,7 @@ export class Worker extends WorkerEmitter implements Service {
     if (this.#stepped) return;
     this.#listen();
     this.#pipeline.refresh();
-    this.#repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);
+    this.#chores.repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);
     new Lookout({
       ...{ clock: this.#deps.clock, logger: this.#deps.logger, timers: this.#timers, plan: this.#plan },
       ...{ reporter: this.#reporter, slots: this.#pipeline.slots },
@@ -177,11 +193,13 @@ export class Worker extends WorkerEmitter implements Service {
       askAfterRuns: () => this.#askAfterRuns(),
     }).start();
     // Fast enough that a loss is noticed within two seconds of its silence limit, whatever that is.
-    this.#repeat("rescue", () => this.#rescue(), Math.min(1_500, this.#deps.lostAfterMs / 5));
-    this.#repeat("prune", () => this.#upkeep.prune(), PRUNE_EVERY_MS);
-    void this.#quietly(() => this.#reportNeglect(), "lanes");
-    if (this.#deps.define !== undefined) void this.#quietly(this.#deps.define, "definitions");
-    this.#repeat("lanes", () => this.#reportNeglect(), NEGLECT_EVERY_MS);
+    this.#chores.repeat("rescue", () => this.#rescue(), Math.min(1_500, this.#deps.lostAfterMs / 5));
+    this.#chores.repeat("prune", () => this.#upkeep.prune(), PRUNE_EVERY_MS);
+    void this.#chores.once("lanes", () => this.#neglect.look());
+    this.#define([...this.#plan.handlers.values()]);
+    this.#chores.repeat("lanes", () => this.#neglect.look(), NEGLECT_EVERY_MS);
+    const declared = this.#declared;
+    if (declared !== undefined) this.#chores.repeat("schedules", () => declared.check(), NEGLECT_EVERY_MS);
   }
 
   /**
@@ -212,22 +230,15 @@ export class Worker extends WorkerEmitter implements Service {
     this.#due.stop();
     this.#trouble.tryNow();
     if (this.#looping !== undefined) {
-      this.#pipeline.slots.releaseAhead();
-      const ended = this.#pipeline.allRunsOver();
-      await Promise.race([ended, patience, this.#timers.after(timeoutMs)]);
-      this.#pipeline.slots.abortRuns(new ShutdownError());
-      await Promise.race([ended, this.#timers.after(STOP_GRACE_MS)]);
-      this.#pipeline.slots.releaseRuns();
-      const threadsOver = this.#pipeline.slots.endThreads();
-      const told = Promise.allSettled([this.#membership.rejoining, this.#rescuing]).then(() =>
-        this.#pipeline.allSettled(),
-      );
-      await Promise.race([Promise.all([told, threadsOver]), this.#timers.after(STOP_FLUSH_MS)]);
-      this.#pipeline.end();
+      await windDown({
+        ...{ pipeline: this.#pipeline, timers: this.#timers },
+        patience: Promise.race([patience, this.#timers.after(timeoutMs)]),
+        underWay: () => [this.#membership.rejoining, this.#rescuing],
+      });
     }
     this.#hurry = undefined;
     this.#hints.stop();
-    const leave = this.#quietly(() => this.#membership.leave(), "leave");
+    const leave = this.#chores.once("leave", () => this.#membership.leave());
     await Promise.race([leave, this.#timers.after(STOP_FLUSH_MS)]);
     this.#trouble.tryNow();
     try {
@@ -238,6 +249,44 @@ export class Worker extends WorkerEmitter implements Service {
       this.#deps.stopped(this);
       if (wasStarted) this.emit("stopped");
     }
+  }
+
+  /**
+   * Serve the jobs of one more definition, from now on and also while the worker runs. What its handler expects as
+   * `ctx.state` the worker's `state` must have made.
+   *
+   * @throws InvalidOptionError, DuplicateJobError or MissingHandlerError
+   * @throws StateError after `stop`
+   */
+  add(definition: AnyJobDefinition): void {
+    this.#checkNotStopped();
+    planAlso(this.#plan, definition);
+    this.#pipeline.slots.lines.add(definition);
+    if (this.#starting === undefined) return;
+    void this.#chores.once("lanes", async () => {
+      await this.#layLines();
+      if (this.#phase !== "started" || this.#stepped) return;
+      this.#define([definition]);
+      this.#listen();
+      this.#pipeline.refresh();
+      this.#membership.tellSoon();
+    });
+  }
+
+  #checkNotStopped(): void {
+    if (this.#stop !== undefined) {
+      throw new StateError("This worker was stopped. Make another one with jobs.worker().");
+    }
+  }
+
+  #define(definitions: readonly AnyJobDefinition[]): void {
+    const { define } = this.#deps;
+    if (define !== undefined) void this.#chores.once("definitions", () => define(definitions));
+  }
+
+  /** Something may be due earlier than this worker knows. @internal */
+  lookAgain(): void {
+    if (this.#phase === "started" && !this.#stepped) this.#pipeline.refresh();
   }
 
   /** Claim nothing more until `resume`. Running handlers go on; what was read ahead goes back to its place. */
@@ -269,46 +318,17 @@ export class Worker extends WorkerEmitter implements Service {
     await this.#start(true);
     const before = this.#pipeline.slots.finished;
     this.#stepping += 1;
+    this.#pipeline.slots.hurrying += 1;
     try {
       await drain(this.#pipeline, this.#upkeep, this.#due, () => this.#layLines());
     } finally {
       this.#stepping -= 1;
+      this.#pipeline.slots.hurrying -= 1;
     }
     return this.#pipeline.slots.finished - before;
   }
 
   // ── Registration and liveness ──────────────────────────────────────────────
-
-  #makeMembership(): Membership {
-    const { storage, beatEveryMs, lostAfterMs, logger } = this.#deps;
-    return new Membership({
-      ...{ storage, beatEveryMs, lostAfterMs, trouble: this.#trouble, name: this.#plan.name },
-      served: () => this.#pipeline.slots.served(),
-      held: () => this.#pipeline.held(),
-      reported: (starts) => this.#pipeline.slots.reported(starts),
-      asks: (asks) => this.#pipeline.slots.asked(asks),
-      lost: (leases) => this.#pipeline.slots.lost(leases),
-      registered: (processId) =>
-        void this.emit("registered", { processId, queues: this.#pipeline.slots.served() }),
-      fenced: (processId) => {
-        const aborted = this.#pipeline.forsake();
-        const goesOn = this.#phase === "started";
-        this.emit("fenced", { processId, aborted });
-        logger.error(
-          `process ${processId} was not heard for too long: ${aborted} runs were aborted, ` +
-            (goesOn ? "registering anew" : "and the worker stops"),
-          { processId, aborted },
-        );
-        return goesOn;
-      },
-      toldAll: () => Promise.race([this.#pipeline.allSettled(), this.#timers.after(RETRY_MS_FIRST)]),
-      rejoined: () => {
-        if (!this.#stepped) this.#listen();
-        this.#pipeline.refresh();
-      },
-      goesOn: () => this.#phase === "started" || this.#phase === "stopping",
-    });
-  }
 
   #mayStart(): boolean {
     if (this.#phase !== "started" || this.#paused || this.#membership.isFenced) return false;
@@ -331,16 +351,8 @@ export class Worker extends WorkerEmitter implements Service {
     this.#pipeline.refresh();
   }
 
-  /** At most one question at a time, and none when it would be about nothing. */
   #askAfterRuns(): void {
-    if (
-      this.#asking ||
-      this.#membership.isFenced ||
-      this.#pipeline.slots.runs.size + this.#pipeline.ahead === 0
-    )
-      return;
-    this.#asking = true;
-    void this.#quietly(() => this.#pipeline.look(), "look").then(() => (this.#asking = false));
+    if (!this.#membership.isFenced) void this.#asking.ask();
   }
 
   async #promote(): Promise<number | undefined> {
@@ -359,11 +371,6 @@ export class Worker extends WorkerEmitter implements Service {
     if ((await rescuing) > 0) this.#pipeline.refresh();
   }
 
-  async #reportNeglect(): Promise<void> {
-    const found = await findNeglect(this.#deps.storage);
-    this.#neglect.report(found, (queue) => this.#pipeline.slots.lines.serves(queue));
-  }
-
   // ── Errors of the storage ──────────────────────────────────────────────────
 
   /** Closed by this process for good: there is nobody left to talk to. */
@@ -376,23 +383,5 @@ export class Worker extends WorkerEmitter implements Service {
     this.stop({ timeout: 0 }).catch((problem: unknown) => {
       this.#deps.logger.error(`the worker's state could not be disposed: ${serializeError(problem).message}`);
     });
-  }
-
-  /** Upkeep that fails is done again at its next turn. */
-  async #quietly(work: () => Promise<unknown>, during: string, againInMs = 0): Promise<void> {
-    try {
-      await work();
-      this.#trouble.over(during);
-    } catch (error) {
-      if (this.#phase === "started") this.#trouble.report(error, during, againInMs);
-    }
-  }
-
-  #repeat(during: string, work: () => Promise<unknown>, everyMs: number, keepAlive = false): void {
-    const once = async (): Promise<boolean> => {
-      if (this.#phase === "started") await this.#quietly(work, during, everyMs);
-      return this.#phase === "started";
-    };
-    this.#timers.repeat(once, everyMs, keepAlive);
   }
 }

@@ -1,10 +1,10 @@
-import type { JobId } from "../../job/job.ts";
-import { type Change, type ChangeResult, changeHead } from "../../job/lifecycle.ts";
+import { type Change, changeHead, type ChangeResult } from "../../job/change.ts";
+import { isFinal, type JobId } from "../../job/job.ts";
 import type { LaneSettings, LaneTarget } from "../storage.ts";
+import { readCounts } from "./counts.ts";
 import { HOLD_JOBS } from "./enqueue.ts";
-import type { KeptJob } from "./job.ts";
-import { placeKey } from "./keys.ts";
-import { type Ledger, placeOf, readCounts } from "./ledger.ts";
+import { type KeptJob, rulesOf } from "./job.ts";
+import type { Ledger } from "./ledger.ts";
 import { readLease } from "./leases.ts";
 import type { Store } from "./store.ts";
 
@@ -37,13 +37,15 @@ function changeOne(store: Store, ledger: Ledger, id: JobId, what: Change): Chang
   const { result, head, remove } = changeHead(
     job.record.head,
     lease !== undefined,
-    job.policy.retention,
+    rulesOf(job),
     what,
     ledger.now,
   );
+  if (what.kind === "retry" && head !== undefined && !takesKeyAgain(ledger, job)) return "conflict";
   if (remove === true) {
-    leaveAgain(store, ledger, job);
-    ledger.remove(job);
+    ledger.leaveAgain(job);
+    ledger.remove(job, true);
+    ledger.admit(job.spec.more?.limit);
     ledger.news.finished.push(id);
   } else if (head !== undefined && lease !== undefined) {
     ledger.amend(job, { ...job.record, head });
@@ -51,20 +53,19 @@ function changeOne(store: Store, ledger: Ledger, id: JobId, what: Change): Chang
       ledger.follow.asks.push({ id, lease, generation: head.generation, reason: head.cancelAsked });
     }
   } else if (head !== undefined) {
-    leaveAgain(store, ledger, job);
+    ledger.leaveAgain(job);
     ledger.move(job, head);
+    ledger.admit(job.spec.more?.limit);
   }
   if (lease !== undefined && result === "asked") ledger.news.asked.add(lease.holder);
   return result;
 }
 
-/** A job that was given back is listed among the volatile data too. */
-function leaveAgain(store: Store, ledger: Ledger, { lane, record }: KeptJob): void {
-  if (record.head.state !== "available") return;
-  const place = placeOf(lane, record.head, record.seq);
-  const { kind, priority, seq } = place;
-  if (store.volatile.again.get(placeKey(kind, lane.id, priority, seq)) !== undefined)
-    ledger.follow.gone.push(place);
+/** Who is run again holds its key again, unless another one does. */
+function takesKeyAgain(ledger: Ledger, { id, spec, record }: KeptJob): boolean {
+  const unique = spec.more?.unique;
+  if (unique === undefined || unique.while === null || !isFinal(record.head.state)) return true;
+  return ledger.uniqueKeys.takeBack(id, unique);
 }
 
 /** Pause and resume. */

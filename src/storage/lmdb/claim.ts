@@ -1,12 +1,17 @@
+import type { LimitKey } from "../../job/key.ts";
+import { promoteHead } from "../../job/lifecycle.ts";
 import type { Ask, ClaimedJob, ClaimRequest, ClaimResult, QueueRequest } from "../storage.ts";
+import { readCounts } from "./counts.ts";
 import { claimedJob, type KeptJob, readJob } from "./job.ts";
 import { HIGHEST_KEY, type Kind, LOWEST_KEY, MARKED, PLAIN, placeKey, readInstantKey } from "./keys.ts";
 import type { Lane } from "./lanes.ts";
-import { readCounts } from "./ledger.ts";
 import { type Leases, type Line, readAsks, readLine, recordStarts } from "./leases.ts";
+import { digestOf, readRunning, total } from "./limit-keys.ts";
 import { LineReader, type ReadyJob } from "./line-reader.ts";
+import { placeOf } from "./place.ts";
 import { living } from "./processes.ts";
 import type { LeaseRecord } from "./records.ts";
+import { firstTick } from "./schedules.ts";
 import type { Store } from "./store.ts";
 
 /** Jobs given in one hold of the gate; a larger claim takes several. */
@@ -56,9 +61,9 @@ export class Claim {
     const store = this.#store;
     const { processId, starts } = this.#request;
     this.#known = living(store.volatile, processId, alive) !== undefined;
-    const { found, passed } = this.#known ? this.#find() : NOTHING_FOUND;
+    const { found, passed, parked } = this.#known ? this.#find() : NOTHING_FOUND;
     const firstStep = this.#jobs.length === 0;
-    if (found.length > 0 || passed.length > 0 || (firstStep && starts.length > 0)) {
+    if (found.length > 0 || passed.length > 0 || parked.length > 0 || (firstStep && starts.length > 0)) {
       store.writeVolatile((leases) => {
         if (firstStep) recordStarts(leases, starts, now);
         for (const place of passed) leases.tables.again.remove(place);
@@ -66,6 +71,8 @@ export class Claim {
           leases.adopt(job.lane.id, line);
           this.#lease(leases, job, ready, now);
         }
+        // Those that stand before what was given: should they not come to be parked, they must be found again.
+        for (const { lane, record } of parked) leases.giveBack(placeOf(lane, record.head, record.seq));
       });
     }
     for (const { job, index } of found) {
@@ -77,7 +84,26 @@ export class Claim {
     this.#asks = this.#known ? readAsks(store.volatile, processId) : [];
     const next = store.durable.scheduled.first(LOWEST_KEY, HIGHEST_KEY);
     this.#nextAt = next === undefined ? undefined : readInstantKey(next.key).instant;
-    this.#isDone = found.length < HOLD_CLAIMS;
+    const tickAt = store.hasSchedules ? firstTick(store.durable) : undefined;
+    if (tickAt !== undefined) this.#nextAt = Math.min(tickAt, this.#nextAt ?? tickAt);
+    this.#isDone = found.length < HOLD_CLAIMS && parked.length < HOLD_CLAIMS;
+    try {
+      if (parked.length > 0) this.#park(parked, now);
+    } catch (error) {
+      // What was given is leased: it must reach its worker. The rest is parked by the next claim.
+      if (this.#jobs.length === 0) throw error;
+      this.#isDone = true;
+    }
+  }
+
+  /**
+   * Out of line, because as many of their keys run as may. It comes after the leases are given: died in between, a
+   * process leaves jobs in line that the next claim parks; the other way round, it would leave jobs blocked by nobody.
+   */
+  #park(parked: readonly KeptJob[], now: number): void {
+    this.#store.writeDurable(now, (ledger) => {
+      for (const job of parked) ledger.move(job, promoteHead(job.record.head, false), { keepsPlace: true });
+    });
   }
 
   #lease(leases: Leases, job: KeptJob, ready: ReadyJob, now: number): void {
@@ -88,6 +114,8 @@ export class Claim {
     if (ready.isAgain) leases.tables.again.remove(placeKey(kind, job.lane.id, priority, seq));
     else line.advance(kind, priority, seq);
     const asked = head.cancelAsked !== undefined;
+    const key = job.spec.more?.limit;
+    const limit = key === undefined ? undefined : digestOf(key);
     let lease = this.#lastLease;
     // Most jobs of a claim get leases that say the same.
     if (
@@ -95,7 +123,8 @@ export class Claim {
       lease.startedAt !== now ||
       lease.started !== head.marked ||
       lease.lane !== job.lane.id ||
-      lease.asked !== asked
+      lease.asked !== asked ||
+      lease.limit !== limit
     ) {
       lease = {
         token,
@@ -107,6 +136,7 @@ export class Claim {
         claimedBy: processId,
         lane: job.lane.id,
         asked,
+        ...(limit === undefined ? {} : { limit }),
       };
       this.#lastLease = lease;
     }
@@ -115,24 +145,38 @@ export class Claim {
 
   // ── Finding ────────────────────────────────────────────────────────────────
 
-  #find(): { readonly found: readonly Found[]; readonly passed: readonly Uint8Array[] } {
+  #find(): Findings {
     const { volatile } = this.#store;
     // Jobs given back are rare: one look tells whether there are any at all.
     const hasAgain = volatile.again.first(LOWEST_KEY, HIGHEST_KEY) !== undefined;
     const found: Found[] = [];
     const passed: Uint8Array[] = [];
+    const parked: KeptJob[] = [];
+    this.#running.clear();
     let mayMark = !this.#gaveMarked;
     for (const [index, request] of this.#request.queues.entries()) {
       const given = this.#given[index] as number;
       const most = Math.min(request.room + request.readAhead - given, HOLD_CLAIMS - found.length);
       if (most <= 0) continue;
       const room = Math.max(0, request.room - given);
-      for (const one of this.#findInQueue(request, most, mayMark ? room : 0, hasAgain, passed)) {
+      for (const one of this.#findInQueue(request, most, mayMark ? room : 0, hasAgain, passed, parked)) {
         found.push({ ...one, index });
         if (one.job.record.head.marked) mayMark = false;
       }
     }
-    return { found, passed };
+    return { found, passed, parked };
+  }
+
+  /** How many jobs of each limit key run, those that this step gives included; by digest. */
+  readonly #running = new Map<string, number>();
+
+  /** Whether one more of the key may run, which is then counted. */
+  #runs(limit: LimitKey): boolean {
+    const digest = digestOf(limit);
+    const running = this.#running.get(digest) ?? total(readRunning(this.#store.volatile, digest));
+    const isGiven = running < limit.concurrency;
+    this.#running.set(digest, isGiven ? running + 1 : running);
+    return isGiven;
   }
 
   /**
@@ -140,6 +184,7 @@ export class Claim {
    *
    * @param room a marked job may be given while fewer than this many were found
    * @param passed takes keys of `again` that are of no use any more
+   * @param parked takes jobs of which as many of their limit key run as may
    */
   #findInQueue(
     request: QueueRequest,
@@ -147,6 +192,7 @@ export class Claim {
     room: number,
     hasAgain: boolean,
     passed: Uint8Array[],
+    parked: KeptJob[],
   ): Omit<Found, "index">[] {
     const { durable, volatile, lanes } = this.#store;
     const open = new Set<Lane>();
@@ -175,13 +221,17 @@ export class Claim {
     const found: Omit<Found, "index">[] = [];
     let mayMark = room > 0;
     for (let reader = heap.top; reader !== undefined && found.length < most; reader = heap.top) {
+      if (parked.length >= HOLD_CLAIMS) break;
       if (reader.kind === MARKED && (!mayMark || found.length >= room)) {
         heap.drop();
         continue;
       }
       const ready = reader.next as ReadyJob;
       const job = readJob(durable, lanes, ready.id, ready);
-      if (job !== undefined) {
+      const limit = job?.spec.more?.limit;
+      if (job !== undefined && limit !== undefined && !this.#runs(limit)) {
+        parked.push(job);
+      } else if (job !== undefined) {
         found.push({ job, ready, line: reader.line });
         if (reader.kind === MARKED) mayMark = false;
       }
@@ -203,7 +253,16 @@ interface Found {
   readonly index: number;
 }
 
-const NOTHING_FOUND = { found: [], passed: [] };
+/** What one look at the lines has found. */
+interface Findings {
+  readonly found: readonly Found[];
+  /** Keys of `again` that are of no use any more. */
+  readonly passed: readonly Uint8Array[];
+  /** Jobs of which as many of their limit key run as may. */
+  readonly parked: readonly KeptJob[];
+}
+
+const NOTHING_FOUND: Findings = { found: [], passed: [], parked: [] };
 
 const LOWEST_PRIORITY = -0x8000;
 

@@ -1,12 +1,11 @@
 import type { Clock } from "../../clock.ts";
-import type { JobId } from "../../job/job.ts";
 import { limits } from "../../job/limits.ts";
 import type { EnqueueResult, GroupResult, NewJob, Refusal } from "../storage.ts";
 import type { DurableTables } from "./environments.ts";
-import { decodeSpec } from "./records.ts";
-import { instantKey, LOWEST_KEY, textKey, wholeKey } from "./keys.ts";
+import { instantKey, LOWEST_KEY, textKey } from "./keys.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Store } from "./store.ts";
+import { storeGroup } from "./store-group.ts";
 
 /**
  * Jobs in one transaction, unless a group is larger: more would keep others waiting. A worker that reads
@@ -56,44 +55,6 @@ function sliceFrom(groups: readonly (readonly NewJob[])[], start: number): reado
   return groups.slice(start, end);
 }
 
-function storeGroup(ledger: Ledger, group: readonly NewJob[]): GroupResult {
-  const refused = firstConflict(ledger, group);
-  if (refused !== undefined) return { ok: false, ...refused };
-  return { ok: true, jobs: group.map((job) => ledger.create(job)) };
-}
-
-/** The first job of a group whose given id belongs to another payload, in the store or in the group. */
-function firstConflict(
-  ledger: Ledger,
-  group: readonly NewJob[],
-): { readonly refusal: Refusal; readonly index: number } | undefined {
-  let inGroup: Map<string, string> | undefined;
-  for (const [index, { name, givenId, payload }] of group.entries()) {
-    if (givenId === undefined) continue;
-    const existing = ledger.given(name, givenId);
-    if (existing !== undefined && payloadOf(ledger.tables, existing) !== payload) {
-      return { refusal: { kind: "duplicate-id", existing }, index };
-    }
-    inGroup ??= new Map();
-    const key = JSON.stringify([name, givenId]);
-    const other = inGroup.get(key);
-    // The other one is of this group, so it is not stored either and has no id.
-    if (other !== undefined && other !== payload) {
-      return { refusal: { kind: "duplicate-id", existing: NO_JOB }, index };
-    }
-    inGroup.set(key, payload);
-  }
-  return undefined;
-}
-
-/** Ids begin at 1. */
-const NO_JOB: JobId = 0;
-
-function payloadOf(tables: DurableTables, id: JobId): string | undefined {
-  const text = tables.job.get(wholeKey(id));
-  return text === undefined ? undefined : decodeSpec(text).payload;
-}
-
 // ── Batches ──────────────────────────────────────────────────────────────────
 
 interface Batch {
@@ -109,7 +70,7 @@ function readBatch(tables: DurableTables, batchId: string): Batch | undefined {
   const [at, size, groups] = JSON.parse(text) as [
     number,
     number,
-    (number[] | { refusal: Refusal; index: number })[],
+    (Answer[] | { refusal: Refusal; index: number })[],
   ];
   return {
     at,
@@ -127,17 +88,22 @@ function saveBatch(
   answers: readonly GroupResult[],
 ): void {
   const texts = answers.map((answer) =>
-    answer.ok
-      ? answer.jobs.map(({ status, id }) => (status === "created" ? id : -id))
-      : { refusal: answer.refusal, index: answer.index },
+    answer.ok ? answer.jobs.map(writeAnswer) : { refusal: answer.refusal, index: answer.index },
   );
   ledger.tables.batch.put(textKey(batchId), JSON.stringify([at, groups, texts]));
   if (before === undefined) ledger.tables.batchAge.put(instantKey(at, ledger.nextNumber()), batchId);
 }
 
-/** An id, negative when the job existed before. */
-function readAnswer(number: number): EnqueueResult {
-  return number > 0 ? { status: "created", id: number } : { status: "existing", id: -number };
+/** An id; negative when the job existed before, in a list when it was replaced. */
+type Answer = number | [number];
+
+function writeAnswer({ status, id }: EnqueueResult): Answer {
+  return status === "created" ? id : status === "existing" ? -id : [id];
+}
+
+function readAnswer(answer: Answer): EnqueueResult {
+  if (typeof answer !== "number") return { status: "replaced", id: answer[0] };
+  return answer > 0 ? { status: "created", id: answer } : { status: "existing", id: -answer };
 }
 
 /** Forget batches that are old enough. Inside a durable transaction. */

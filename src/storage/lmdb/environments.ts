@@ -24,11 +24,29 @@ const DURABLE = [
   "attempt",
   /** (id, key) → checkpoint entry */
   "checkpoint",
+  /** (id, number) → log line */
+  "log",
+  /** unique key → the job that took it last, and how long it holds it */
+  "key",
+  /** (instant, unique key) → "" for keys that are held until then */
+  "keyEnd",
+  /** (limit key, lane, priority, seq) → id of a blocked job */
+  "blocked",
+  /** id → "" for blocked jobs */
+  "blockedId",
+  /** (limit key, lane) → how many jobs of the key are in `ready`, those that run included */
+  "inLine",
+  /** key → schedule */
+  "schedule",
+  /** (instant, key) → key of a schedule */
+  "scheduleAt",
+  /** (lane, width, bucket) → how many jobs came and ended, before the minute that `counts` has */
+  "flow",
   /** number → queue and name */
   "lane",
   /** number → options shared by jobs */
   "policy",
-  /** lane → how many jobs are where */
+  /** lane → how many jobs are where, and how many came and ended in the last minute in which any did */
   "counts",
   /** queue, or queue and name, that is paused */
   "paused",
@@ -48,6 +66,8 @@ const VOLATILE = [
   /** place → "" for jobs given back behind that seq */
   "again",
   "process",
+  /** limit key → how many of its jobs run, by lane */
+  "limit",
   /** process → how many leases it holds */
   "held",
   /** (process, id) → request to cancel */

@@ -14,6 +14,7 @@ import { StorageRefusedError } from "../../errors.ts";
 import type { VolatileTables } from "./environments.ts";
 import { HIGHEST_KEY, LOWEST_KEY, readWhole, wholeKey } from "./keys.ts";
 import type { InstanceRecord } from "./records.ts";
+import { FORMAT } from "./refuse.ts";
 
 /**
  * The processes that have the store open. Each has a file of its own: it keeps a kernel lock on it, so
@@ -92,6 +93,13 @@ export class Instances {
     this.#own = undefined;
   }
 
+  /** PIDs of the processes that have the store open and do not write this format yet. */
+  olderThan(tables: VolatileTables, format: number): number[] {
+    return all(tables)
+      .filter(({ number, record }) => (record.format ?? 1) < format && this.isAlive(number))
+      .map(({ record }) => record.pid);
+  }
+
   /** Whether the process that had this number is there still. */
   isAlive(number: number): boolean {
     if (number === this.#own?.number) return true;
@@ -162,7 +170,7 @@ export class Instances {
   #save(tables: VolatileTables, write: (body: () => void) => void, wants: number): void {
     const own = this.#own;
     if (own === undefined) return;
-    const record: InstanceRecord = { pid: process.pid, namespace: pidNamespace(), wants };
+    const record: InstanceRecord = { pid: process.pid, namespace: pidNamespace(), wants, format: FORMAT };
     write(() => tables.instance.put(wholeKey(own.number), JSON.stringify(record)));
   }
 

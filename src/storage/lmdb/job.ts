@@ -1,6 +1,6 @@
-import type { JobId } from "../../job/job.ts";
+import type { JobId, JobSpec, JobState } from "../../job/job.ts";
 import type { ClaimedJob, StoredJob } from "../storage.ts";
-import type { DurableTables } from "./environments.ts";
+import type { DurableTables, VolatileTables } from "./environments.ts";
 import { HIGHEST_KEY, wholeKey } from "./keys.ts";
 import type { Lane, Lanes } from "./lanes.ts";
 import {
@@ -25,17 +25,20 @@ export interface KeptJob {
   readonly hasHead: boolean;
 }
 
-/** Specs that will be needed again soon: those of jobs that this process gave out. They never change. */
-export type SpecCache = Map<JobId, SpecRecord>;
+/**
+ * Specs that will be needed again soon: those of jobs that this process gave out, with the generation of their
+ * lease. While that stands, they do not change.
+ */
+export type SpecCache = Map<JobId, { readonly generation: number; readonly spec: SpecRecord }>;
 
 export function readJob(
   tables: DurableTables,
   lanes: Lanes,
   id: JobId,
-  options: { readonly hasHead?: boolean; readonly specs?: SpecCache } = NO_OPTIONS,
+  options: { readonly hasHead?: boolean; readonly spec?: SpecRecord } = NO_OPTIONS,
 ): KeptJob | undefined {
   const key = wholeKey(id);
-  let spec = options.specs?.get(id);
+  let { spec } = options;
   if (spec === undefined) {
     const text = tables.job.get(key);
     if (text === undefined) return undefined;
@@ -53,6 +56,26 @@ export function readJob(
 }
 
 const NO_OPTIONS = {};
+
+/** What the rules ask of a job's options. The policy says it all where there is no limit key. */
+export function rulesOf({ spec, policy }: KeptJob): Pick<JobSpec, "retention" | "limit"> {
+  const limit = spec.more?.limit;
+  return limit === undefined ? policy : { retention: policy.retention, limit };
+}
+
+/** `undefined` when the job is not kept (any more). @param hasEnded whether its run has, in spite of its lease */
+export function stateOf(
+  durable: DurableTables,
+  volatile: VolatileTables,
+  lanes: Lanes,
+  id: JobId,
+  hasEnded: boolean = false,
+): JobState | undefined {
+  const key = wholeKey(id);
+  const text = durable.head.get(key);
+  const state = (text === undefined ? readJob(durable, lanes, id)?.record : decodeHead(text))?.head.state;
+  return state === "available" && !hasEnded && volatile.lease.get(key) !== undefined ? "running" : state;
+}
 
 /** A job as a claim gives it out. */
 export function claimedJob(tables: DurableTables, job: KeptJob, token: string): ClaimedJob {
@@ -77,6 +100,7 @@ export function claimedJob(tables: DurableTables, job: KeptJob, token: string): 
     marked: head.marked,
   };
   if (spec.givenId !== undefined) claimed.givenId = spec.givenId;
+  if (spec.more !== undefined) Object.assign(claimed, spec.more);
   if (checkpointBytes > 0) claimed.checkpoint = Object.fromEntries(readCheckpoint(tables, id));
   if (head.cancelAsked !== undefined) claimed.cancelAsked = head.cancelAsked;
   return claimed;
@@ -98,6 +122,7 @@ export function storedJob(job: KeptJob, lease: LeaseRecord | undefined): StoredJ
     retention: policy.retention,
     tags: spec.tags,
     ...(spec.givenId === undefined ? {} : { givenId: spec.givenId }),
+    ...spec.more,
     createdAt: spec.createdAt,
     ...head,
     ...(lease === undefined ? {} : { processId: lease.holder }),

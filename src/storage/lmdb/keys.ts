@@ -120,6 +120,87 @@ export function textGroup(text: string): Uint8Array {
   return createHash("sha256").update(JSON.stringify(text)).digest();
 }
 
+/** A short text of a fixed length for a limit key, up to a collision of SHA-256. */
+export function limitDigest(scope: string, key: string): string {
+  return createHash("sha256")
+    .update(JSON.stringify([scope, key]))
+    .digest("base64");
+}
+
+/** `limit` by digest. */
+export function digestKey(digest: string): Uint8Array {
+  return Buffer.from(digest, "base64");
+}
+
+/** `inLine`: limit key, lane. */
+export function digestLaneKey(digest: string, lane: number): Uint8Array {
+  return Buffer.concat([digestKey(digest), laneKey(lane)]);
+}
+
+/** `blocked`: limit key, lane, priority, seq. */
+export function blockedKey(digest: string, lane: number, priority: number, seq: number): Uint8Array {
+  // The kind says nothing here; without it, the rest is a place.
+  return Buffer.concat([digestKey(digest), placeKey(PLAIN, lane, priority, seq).subarray(1)]);
+}
+
+export function readBlocked(key: Uint8Array): {
+  readonly digest: string;
+  readonly lane: number;
+} {
+  return {
+    digest: Buffer.from(key.subarray(0, DIGEST_BYTES)).toString("base64"),
+    lane: readU32(key, DIGEST_BYTES),
+  };
+}
+
+/** The end of the keys that begin with a digest. */
+export function digestEnd(digest: string): Uint8Array {
+  return Buffer.concat([digestKey(digest), KEY_END]);
+}
+
+/** Stands behind everything that follows a digest of one of its keys. */
+const KEY_END = new Uint8Array(20).fill(255);
+const DIGEST_BYTES = 32;
+
+/** `key`: scope, unique key; in groups by the scope. */
+export function uniqueKey(scope: string, key: string): Uint8Array {
+  return Buffer.concat([textGroup(scope), textKey(key)]);
+}
+
+/** `keyEnd` and `scheduleAt`: an instant before another key. */
+export function timedKey(instant: number, key: Uint8Array): Uint8Array {
+  const timed = Buffer.alloc(8 + key.length);
+  putInstant(timed, 0, instant);
+  timed.set(key, 8);
+  return timed;
+}
+
+export function readTimed(key: Uint8Array): { readonly instant: number; readonly key: Uint8Array } {
+  return { instant: readInstant(key, 0), key: key.subarray(8) };
+}
+
+/** A text whose keys stand in the order of JavaScript's comparison, as far as they are not very long. */
+export function orderedTextKey(text: string): Uint8Array {
+  const units = Buffer.from(text.slice(0, ORDERED_UNITS), "utf16le").swap16();
+  return text.length <= ORDERED_UNITS ? units : Buffer.concat([units, textGroup(text)]);
+}
+
+/** Twice the longest name, which may have two units a character. */
+const ORDERED_UNITS = 400;
+
+/** `flow`: lane, width of the bucket, number of the bucket. */
+export function flowKey(lane: number, width: number, bucket: number): Uint8Array {
+  const key = blank(13);
+  putU32(key, 0, lane);
+  key[4] = width;
+  putInstant(key, 5, bucket);
+  return key;
+}
+
+export function readFlow(key: Uint8Array): { readonly width: number; readonly bucket: number } {
+  return { width: key[4] as number, bucket: readInstant(key, 5) };
+}
+
 /** Stands before every key. */
 export const LOWEST_KEY: Uint8Array = Uint8Array.of(0);
 /** Stands after every key of numbers, instants and texts. */

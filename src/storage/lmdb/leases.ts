@@ -11,7 +11,9 @@ import {
   textWholeKey,
   wholeKey,
 } from "./keys.ts";
-import { ALL_LANES, type Follow } from "./ledger.ts";
+import { ALL_LANES } from "./counts.ts";
+import { readRunning, writeRunning } from "./limit-keys.ts";
+import type { Follow } from "./ledger.ts";
 import { decodeLease, encodeLease, type LeaseRecord } from "./records.ts";
 
 /** What is volatile about a lane: how many of its jobs run, and how far each line was given out. */
@@ -106,6 +108,8 @@ export class Leases {
   readonly tables: VolatileTables;
   readonly #lines = new Map<number, Line>();
   readonly #held = new Map<ProcessId, number>();
+  /** By the digest of the limit key, then by lane. */
+  readonly #running = new Map<string, Map<number, number>>();
 
   constructor(tables: VolatileTables) {
     this.tables = tables;
@@ -153,11 +157,12 @@ export class Leases {
   }
 
   /** Do what a durable write asks for. */
-  follow({ drops, again, gone, asks }: Follow): void {
+  follow({ drops, again, freed, gone, asks }: Follow): void {
     for (const [id, lease] of drops) this.drop(id, lease);
     for (const { kind, lane, priority, seq } of gone)
       this.tables.again.remove(placeKey(kind, lane, priority, seq));
     for (const place of again) this.giveBack(place);
+    for (const place of freed) this.giveBack(place);
     for (const { id, lease, generation, reason } of asks) this.ask(id, lease, generation, reason);
   }
 
@@ -184,6 +189,16 @@ export class Leases {
     this.line(lease.lane).running += by;
     this.line(ALL_LANES).running += by;
     this.#hold(lease.holder, by);
+    if (lease.limit !== undefined) this.#run(lease.limit, lease.lane, by);
+  }
+
+  #run(digest: string, lane: number, by: 1 | -1): void {
+    let running = this.#running.get(digest);
+    if (running === undefined) {
+      running = readRunning(this.tables, digest);
+      this.#running.set(digest, running);
+    }
+    running.set(lane, (running.get(lane) ?? 0) + by);
   }
 
   #hold(process: ProcessId, by: 1 | -1): void {
@@ -192,6 +207,7 @@ export class Leases {
 
   finish(): void {
     for (const [lane, line] of this.#lines) this.tables.line.put(laneKey(lane), line.encode());
+    for (const [digest, running] of this.#running) writeRunning(this.tables, digest, running);
     for (const [process, held] of this.#held) {
       if (held > 0) this.tables.held.put(textKey(process), String(held));
       else this.tables.held.remove(textKey(process));

@@ -1,33 +1,28 @@
 import { StorageFullError } from "../../errors.ts";
-import { type AttemptEntry, isFinal, type JobHead, type JobId, JOB_STATES } from "../../job/job.ts";
-import { forgottenAttempt, instantOf, keepsCheckpoint, newHead } from "../../job/lifecycle.ts";
-import type { EnqueueResult, NewJob, ProcessId } from "../storage.ts";
-import type { DurableTables } from "./environments.ts";
-import { groupEnd, type KeptJob, readJob, type SpecCache } from "./job.ts";
-import {
-  endedKey,
-  instantKey,
-  laneKey,
-  MARKED,
-  pairKey,
-  PLAIN,
-  type Place,
-  placeKey,
-  textKey,
-  wholeKey,
-} from "./keys.ts";
+import { type AttemptEntry, isFinal, type JobHead, type JobId, type JobState } from "../../job/job.ts";
+import { forgottenAttempt, keepsCheckpoint, promoteHead, stateAt } from "../../job/lifecycle.ts";
+import type { LimitKey } from "../../job/key.ts";
+import type { NewJob, ProcessId } from "../storage.ts";
+import { Chunks } from "./chunks.ts";
+import { Counts } from "./counts.ts";
+import type { DurableTables, VolatileTables } from "./environments.ts";
+import { ENQUEUED, type FlowKind } from "./flow.ts";
+import { groupEnd, type KeptJob, readCheckpoint, readJob, type SpecCache, stateOf } from "./job.ts";
+import { instantKey, pairKey, PLAIN, type Place, placeKey, textKey, wholeKey, wholeTextKey } from "./keys.ts";
 import type { Lane, Lanes } from "./lanes.ts";
+import { LimitKeys } from "./limit-keys.ts";
 import {
-  decodeCounts,
   encodeAttempt,
-  encodeCounts,
+  encodeEntry,
   encodeHead,
   encodeSpec,
   type HeadRecord,
-  type LaneCounts,
   type LeaseRecord,
-  noCounts,
+  type SpecMore,
+  type SpecRecord,
 } from "./records.ts";
+import { placeOf, readyValue } from "./place.ts";
+import { UniqueKeys } from "./unique-keys.ts";
 
 /** Counters of the store, kept in one row. */
 export interface DurableState {
@@ -35,8 +30,10 @@ export interface DurableState {
   seq: number;
   /** Durable writes that volatile data had to follow. */
   changes: number;
-  /** Other numbers given: chunks of finished jobs, batches. */
+  /** Other numbers given: chunks of finished jobs, batches, revisions of schedules. */
   numbers: number;
+  /** Schedules that are kept. */
+  schedules: number;
 }
 
 /** What the volatile data must follow with when a durable write is done. */
@@ -44,6 +41,8 @@ export interface Follow {
   readonly drops: Map<JobId, LeaseRecord>;
   /** Jobs given back to a place that may have been passed already. */
   readonly again: Place[];
+  /** Blocked jobs that came into line at such a place. No lease tells of them, so their places are journalled. */
+  readonly freed: Place[];
   /** Places of jobs given back that were left otherwise than by a claim. */
   readonly gone: Place[];
   readonly asks: {
@@ -61,6 +60,15 @@ export interface News {
   readonly asked: Set<ProcessId>;
 }
 
+/** What a write needs of the store. */
+export interface LedgerDeps {
+  readonly durable: DurableTables;
+  readonly volatile: VolatileTables;
+  readonly lanes: Lanes;
+  readonly specs: SpecCache;
+  readonly isAwaited: (id: JobId) => boolean;
+}
+
 /**
  * One durable write in the making: moves jobs from index to index and keeps the counters true. It lives
  * within one transaction; `finish` must be the last call in it.
@@ -68,40 +76,57 @@ export interface News {
 export class Ledger {
   readonly now: number;
   readonly tables: DurableTables;
-  readonly follow: Follow = { drops: new Map(), again: [], gone: [], asks: [] };
+  readonly follow: Follow = { drops: new Map(), again: [], freed: [], gone: [], asks: [] };
   readonly news: News = { available: new Set(), finished: [], asked: new Set() };
-  readonly #lanes: Lanes;
+  readonly uniqueKeys: UniqueKeys;
+  readonly limitKeys: LimitKeys;
+  readonly #deps: LedgerDeps;
   readonly #state: DurableState;
-  readonly #isAwaited: (id: JobId) => boolean;
-  readonly #specs: SpecCache;
-  readonly #counts = new Map<number, LaneCounts>();
-  /** The chunk of finished jobs that grows, for each final state. */
-  readonly #chunks = new Map<number, Chunk>();
-  /** Older chunks that jobs were taken out of. */
-  readonly #edited = new Map<number, Chunk>();
+  readonly #counts: Counts;
+  readonly #chunks: Chunks;
 
-  constructor(
-    now: number,
-    tables: DurableTables,
-    lanes: Lanes,
-    state: DurableState,
-    isAwaited: (id: JobId) => boolean,
-    specs: SpecCache,
-  ) {
+  constructor(now: number, deps: LedgerDeps, state: DurableState) {
     this.now = now;
-    this.tables = tables;
-    this.#lanes = lanes;
+    this.tables = deps.durable;
+    this.#deps = deps;
     this.#state = state;
-    this.#isAwaited = isAwaited;
-    this.#specs = specs;
+    this.#counts = new Counts(deps.durable, now);
+    this.#chunks = new Chunks(deps.durable, now, () => this.nextNumber());
+    this.uniqueKeys = new UniqueKeys(deps.durable, now, (id) => this.stateOf(id));
+    this.limitKeys = new LimitKeys(deps.durable, deps.volatile);
   }
 
   job(id: JobId): KeptJob | undefined {
-    return readJob(this.tables, this.#lanes, id, { specs: this.#specs });
+    return readJob(this.tables, this.#deps.lanes, id);
+  }
+
+  /** A job that runs under a lease of this generation. Its payload may be missing: nothing that ends a run needs it. */
+  runningJob(id: JobId, generation: number): KeptJob | undefined {
+    const known = this.#deps.specs.get(id);
+    return readJob(
+      this.tables,
+      this.#deps.lanes,
+      id,
+      known?.generation === generation ? { spec: known.spec } : undefined,
+    );
+  }
+
+  /** As it is in the middle of this write. */
+  stateOf(id: JobId): JobState | undefined {
+    const { durable, volatile, lanes } = this.#deps;
+    return stateOf(durable, volatile, lanes, id, this.follow.drops.has(id));
   }
 
   nextNumber(): number {
     return ++this.#state.numbers;
+  }
+
+  countSchedule(by: 1 | -1): void {
+    this.#state.schedules += by;
+  }
+
+  get schedules(): number {
+    return this.#state.schedules;
   }
 
   // ── In ─────────────────────────────────────────────────────────────────────
@@ -112,66 +137,78 @@ export class Ledger {
     return text === undefined ? undefined : Number(text);
   }
 
-  create(job: NewJob): EnqueueResult {
-    const { givenId } = job;
-    if (givenId !== undefined) {
-      const existing = this.given(job.name, givenId);
-      if (existing !== undefined) return { status: "existing", id: existing };
-    }
+  /** A new job, whatever keys it has: those are the caller's business. */
+  add(job: NewJob, runAt: number): JobId {
     const { now, tables } = this;
-    const lane = this.#lanes.laneFor(tables, job.queue, job.name);
+    const { givenId, priority } = job;
+    const lane = this.#deps.lanes.laneFor(tables, job.queue, job.name);
     const id = this.#nextSeq();
-    const runAt = job.later === undefined ? now : instantOf(job.later, now);
-    const { priority, tags, payload } = job;
-    const policy = this.#lanes.policyFor(tables, job);
-    const spec = { lane: lane.id, policy, createdAt: now, runAt, priority, tags, givenId, payload };
     const key = wholeKey(id);
-    tables.job.put(key, encodeSpec(spec));
+    tables.job.put(key, encodeSpec(this.#specOf(job, lane.id, now, runAt)));
     if (givenId !== undefined) tables.given.put(textKey(job.name, givenId), String(id));
-    if (newHead(priority, runAt, now).state === "available") {
+    if (stateAt(job.limit, runAt, now) === "available") {
       tables.ready.putSame(placeKey(PLAIN, lane.id, priority, id), "");
-      this.#countReady(lane, priority, false, 1);
+      this.#counts.ready(lane, priority, false, 1);
     } else {
       tables.scheduled.put(instantKey(runAt, id), String(lane.id));
-      this.#count(lane, "scheduled", 1);
+      this.#counts.add(lane, "scheduled", 1);
     }
+    this.#counts.flowed(lane, ENQUEUED);
     // Also of a scheduled job: who sleeps until the next due time has to learn of an earlier one.
     this.news.available.add(lane);
-    return { status: "created", id };
+    return id;
+  }
+
+  #specOf(job: NewJob, lane: number, createdAt: number, runAt: number): SpecRecord {
+    const { priority, tags, givenId, payload } = job;
+    const policy = this.#deps.lanes.policyFor(this.tables, job);
+    return { lane, policy, createdAt, runAt, priority, tags, givenId, more: moreOf(job), payload };
+  }
+
+  /** A job that waits says what another one says, in the same lane. Its head must be written next. */
+  replaceSpec(job: KeptJob, by: NewJob): KeptJob {
+    const { lane, createdAt, runAt, givenId } = job.spec;
+    const spec = { ...this.#specOf(by, lane, createdAt, runAt), givenId };
+    this.tables.job.put(wholeKey(job.id), encodeSpec(spec));
+    return { ...job, spec, policy: this.#deps.lanes.policy(spec.policy) };
   }
 
   // ── From place to place ────────────────────────────────────────────────────
 
+  /** Give a job its new head and put it where that says. */
+  move(job: KeptJob, head: JobHead, more: Arrival = {}): void {
+    this.leave(job);
+    this.arrive(job, head, more);
+  }
+
   /**
-   * Give a job its new head and put it where that says. Available jobs take a new place at the end of the
-   * line, except those that keep theirs.
+   * Put a job that has left its place where its new head says. Those in line, or blocked, take a new place at the
+   * end, except those that keep theirs.
    */
-  move(
-    job: KeptJob,
-    head: JobHead,
-    more: { readonly keepsPlace?: boolean; readonly settledGeneration?: number } = {},
-  ): void {
+  arrive(job: KeptJob, head: JobHead, more: Arrival = {}): void {
     const { keepsPlace = false, settledGeneration = job.record.settledGeneration } = more;
-    this.#leave(job);
-    const isAvailable = head.state === "available";
+    const hasPlace = head.state === "available" || head.state === "blocked";
     let record: HeadRecord = {
       head,
-      seq: isAvailable && !keepsPlace ? this.#nextSeq() : job.record.seq,
+      seq: hasPlace && !keepsPlace ? this.#nextSeq() : job.record.seq,
       settledGeneration,
       checkpointBytes: job.record.checkpointBytes,
       chunk: 0,
+      logs: job.record.logs,
     };
-    if (head.state !== "scheduled" && !keepsCheckpoint(head.state))
-      record = this.#dropCheckpoint(job.id, record);
     if (isFinal(head.state)) {
+      if (!keepsCheckpoint(head.state, job.spec.more?.unique)) record = this.#dropCheckpoint(job.id, record);
       const kept = this.#finish(job, record);
-      if (kept === undefined) return this.#forget(job, record);
+      if (kept === undefined) return this.#forget(job, record, false);
       record = kept;
-    } else if (isAvailable) {
-      this.#line(job.id, job.lane, record);
+    } else if (head.state === "available") {
+      this.#line(job, record);
+    } else if (head.state === "blocked") {
+      this.limitKeys.block(job.id, limitOf(job), job.lane.id, head.priority, record.seq);
+      this.#counts.add(job.lane, "blocked", 1);
     } else {
       this.tables.scheduled.put(instantKey(head.runAt, job.id), String(job.lane.id));
-      this.#count(job.lane, "scheduled", 1);
+      this.#counts.add(job.lane, "scheduled", 1);
       this.news.available.add(job.lane);
     }
     this.tables.head.put(wholeKey(job.id), encodeHead(record));
@@ -186,68 +223,104 @@ export class Ledger {
     this.tables.ready.put(placeKey(place.kind, place.lane, place.priority, seq), readyValue(job.id, seq));
   }
 
-  /** Take a job out, wherever it is. */
-  remove(job: KeptJob): void {
-    this.#leave(job);
-    this.#forget(job, job.record);
+  /** Take a job out, wherever it is. @param byHand whether somebody asked for it; otherwise its time is over */
+  remove(job: KeptJob, byHand: boolean): void {
+    this.leave(job);
+    this.#forget(job, job.record, byHand);
   }
 
-  #line(id: JobId, lane: Lane, { head, seq }: HeadRecord): void {
+  /**
+   * Of a limit key something has stopped or left: those who may come into line now do so, at their places, which
+   * may have been passed.
+   */
+  admit(limit: LimitKey | undefined): void {
+    if (limit === undefined) return;
+    this.limitKeys.eachBlocked(limit, (id) => {
+      const job = this.job(id) as KeptJob;
+      if (!this.limitKeys.hasRoom(limitOf(job), job.lane.id)) return false;
+      const head = promoteHead(job.record.head);
+      this.move(job, head, { keepsPlace: true });
+      this.follow.freed.push(placeOf(job.lane, head, job.record.seq));
+      return true;
+    });
+  }
+
+  #line(job: KeptJob, { head, seq }: HeadRecord): void {
+    const { id, lane, spec } = job;
     const place = placeOf(lane, head, seq);
     this.tables.ready.put(placeKey(place.kind, place.lane, place.priority, seq), readyValue(id, seq));
-    this.#countReady(lane, head.priority, head.marked, 1);
+    this.#counts.ready(lane, head.priority, head.marked, 1);
+    this.limitKeys.stoodInLine(spec.more?.limit, lane.id, 1);
     this.news.available.add(lane);
   }
 
-  #leave({ id, lane, record }: KeptJob): void {
+  /** Out of its place; it must arrive at another, or be forgotten. */
+  leave(job: KeptJob): void {
+    const { id, lane, record, spec } = job;
     const { head, seq } = record;
     switch (head.state) {
       case "available": {
         const { kind, priority } = placeOf(lane, head, seq);
         this.tables.ready.remove(placeKey(kind, lane.id, priority, seq));
-        this.#countReady(lane, priority, head.marked, -1);
+        this.#counts.ready(lane, priority, head.marked, -1);
+        this.limitKeys.stoodInLine(spec.more?.limit, lane.id, -1);
         return;
       }
+      case "blocked":
+        this.limitKeys.unblock(id, limitOf(job), lane.id, head.priority, seq);
+        this.#counts.add(lane, "blocked", -1);
+        return;
       case "scheduled":
         this.tables.scheduled.remove(instantKey(head.runAt, id));
-        this.#count(lane, "scheduled", -1);
+        this.#counts.add(lane, "scheduled", -1);
         return;
       default:
-        this.#leaveChunk(id, record);
-        this.#count(lane, head.state, -1);
+        this.#chunks.leave(id, record);
+        this.#counts.add(lane, head.state, -1);
     }
+  }
+
+  /** A job that leaves the line without a claim: one that was given back is listed among the volatile data too. */
+  leaveAgain({ lane, record }: KeptJob): void {
+    if (record.head.state !== "available") return;
+    const place = placeOf(lane, record.head, record.seq);
+    const key = placeKey(place.kind, lane.id, place.priority, place.seq);
+    if (this.#deps.volatile.again.get(key) !== undefined) this.follow.gone.push(place);
+  }
+
+  /** Its run ends with this write. */
+  drop(id: JobId, lease: LeaseRecord): void {
+    this.follow.drops.set(id, lease);
+    this.limitKeys.stopped(lease);
   }
 
   /** Into the finished jobs; nothing when it is not kept. */
   #finish(job: KeptJob, record: HeadRecord): HeadRecord | undefined {
     let { head } = record;
+    const state = head.state as keyof typeof FLOW_KINDS;
     this.news.finished.push(job.id);
+    this.#counts.flowed(job.lane, FLOW_KINDS[state]);
+    this.uniqueKeys.ended(job.id, job.spec.more?.unique);
     if (head.expiresAt !== undefined && head.expiresAt <= this.now) {
-      if (!this.#isAwaited(job.id)) return undefined;
+      if (!this.#deps.isAwaited(job.id)) return undefined;
       // Retention 0, but someone waits for the result and must be able to fetch it.
       head = { ...head, expiresAt: this.now + AWAITED_KEEP_MS };
     }
-    const state = JOB_STATES.indexOf(head.state);
-    let chunk = this.#chunks.get(state);
-    if (chunk === undefined || chunk.expiresAt !== head.expiresAt || chunk.ids.length >= CHUNK_JOBS) {
-      if (chunk !== undefined) this.#saveChunk(chunk);
-      chunk = { state, endedAt: this.now, expiresAt: head.expiresAt, number: this.nextNumber(), ids: [] };
-      this.#chunks.set(state, chunk);
-    }
-    chunk.ids.push(job.id);
-    this.#count(job.lane, head.state as "completed" | "cancelled" | "dead", 1);
-    return { ...record, head, chunk: chunk.number };
+    this.#counts.add(job.lane, state, 1);
+    return { ...record, head, chunk: this.#chunks.add(job.id, state, head.expiresAt) };
   }
 
-  #forget(job: KeptJob, record: HeadRecord): void {
-    const key = wholeKey(job.id);
+  #forget(job: KeptJob, record: HeadRecord, byHand: boolean): void {
+    const { id, spec } = job;
+    const key = wholeKey(id);
     const { tables } = this;
     tables.job.remove(key);
     if (job.hasHead) tables.head.remove(key);
-    const { givenId } = job.spec;
-    if (givenId !== undefined) tables.given.remove(textKey(job.lane.name, givenId));
-    if (record.checkpointBytes > 0) this.#dropCheckpoint(job.id, record);
-    if (record.head.failures > 0) removeGroup(tables, "attempt", job.id);
+    if (spec.givenId !== undefined) tables.given.remove(textKey(job.lane.name, spec.givenId));
+    if (record.checkpointBytes > 0) this.#dropCheckpoint(id, record);
+    if (record.head.failures > 0) removeGroup(tables, "attempt", id);
+    if (record.logs > 0) removeGroup(tables, "log", id);
+    this.uniqueKeys.gone(id, spec.more?.unique, byHand);
   }
 
   // ── Beside a job ───────────────────────────────────────────────────────────
@@ -259,49 +332,21 @@ export class Ledger {
     if (forgotten !== undefined) attempt.remove(pairKey(id, forgotten));
   }
 
+  /** A new job begins with the checkpoint of one that has ended, which keeps it. */
+  inherit(id: JobId, from: JobId): void {
+    const before = this.job(from);
+    if (before === undefined || !isFinal(before.record.head.state) || before.record.checkpointBytes === 0)
+      return;
+    for (const [name, value] of readCheckpoint(this.tables, from))
+      this.tables.checkpoint.put(wholeTextKey(id, name), encodeEntry(name, value));
+    const heir = this.job(id) as KeptJob;
+    this.amend(heir, { ...heir.record, checkpointBytes: before.record.checkpointBytes });
+  }
+
   #dropCheckpoint(id: JobId, record: HeadRecord): HeadRecord {
     if (record.checkpointBytes === 0) return record;
     removeGroup(this.tables, "checkpoint", id);
     return { ...record, checkpointBytes: 0 };
-  }
-
-  // ── Chunks of finished jobs ────────────────────────────────────────────────
-
-  #leaveChunk(id: JobId, { head, chunk: number }: HeadRecord): void {
-    const chunk = this.#chunkOf(
-      JOB_STATES.indexOf(head.state),
-      head.endedAt as number,
-      number,
-      head.expiresAt,
-    );
-    const index = chunk.ids.indexOf(id);
-    // A gap stays, so that cursors of listings keep their meaning.
-    if (index !== -1) chunk.ids[index] = GONE;
-  }
-
-  #chunkOf(state: number, endedAt: number, number: number, expiresAt: number | undefined): Chunk {
-    const open = this.#chunks.get(state);
-    if (open?.number === number) return open;
-    let chunk = this.#edited.get(number);
-    if (chunk === undefined) {
-      const text = this.tables.ended.get(endedKey(state, endedAt, number));
-      const ids = text === undefined ? [] : (JSON.parse(text) as JobId[]);
-      chunk = { state, endedAt, expiresAt, number, ids };
-      this.#edited.set(number, chunk);
-    }
-    return chunk;
-  }
-
-  #saveChunk({ state, endedAt, expiresAt, number, ids }: Chunk): void {
-    const key = endedKey(state, endedAt, number);
-    if (ids.some((id) => id !== GONE)) {
-      this.tables.ended.put(key, `[${ids.join()}]`);
-      if (expiresAt !== undefined)
-        this.tables.expiry.put(instantKey(expiresAt, number), `[${state},${endedAt}]`);
-    } else {
-      this.tables.ended.remove(key);
-      if (expiresAt !== undefined) this.tables.expiry.remove(instantKey(expiresAt, number));
-    }
   }
 
   // ── Numbers ────────────────────────────────────────────────────────────────
@@ -312,79 +357,41 @@ export class Ledger {
     return ++this.#state.seq;
   }
 
-  #countReady(lane: Lane, priority: number, isMarked: boolean, by: 1 | -1): void {
-    for (const counts of [this.#countsOf(lane.id), this.#countsOf(ALL_LANES)]) {
-      counts.ready += by;
-      if (isMarked) counts.marked += by;
-      else if (by === 1 && (counts.lowest === null || priority < counts.lowest)) counts.lowest = priority;
-    }
-  }
-
-  #count(lane: Lane, what: "scheduled" | "completed" | "cancelled" | "dead", by: 1 | -1): void {
-    this.#countsOf(lane.id)[what] += by;
-    this.#countsOf(ALL_LANES)[what] += by;
-  }
-
-  #countsOf(lane: number): LaneCounts {
-    let counts = this.#counts.get(lane);
-    if (counts === undefined) {
-      counts = readCounts(this.tables, lane);
-      this.#counts.set(lane, counts);
-    }
-    return counts;
-  }
-
   /** Write what was gathered. */
   finish(): void {
-    for (const chunk of this.#chunks.values()) this.#saveChunk(chunk);
-    for (const chunk of this.#edited.values()) this.#saveChunk(chunk);
-    for (const [lane, counts] of this.#counts) {
-      if (counts.ready === counts.marked) counts.lowest = null;
-      this.tables.counts.put(laneKey(lane), encodeCounts(counts));
-    }
+    this.#chunks.save();
+    this.#counts.save();
+    this.limitKeys.save();
   }
 }
 
-interface Chunk {
-  readonly state: number;
-  readonly endedAt: number;
-  readonly expiresAt: number | undefined;
-  readonly number: number;
-  readonly ids: JobId[];
+/** How a job comes to its place. */
+export interface Arrival {
+  readonly keepsPlace?: boolean;
+  readonly settledGeneration?: number;
 }
 
-/** Stands in a chunk for a job that has left it. No job has this id. */
-export const GONE: JobId = 0;
-
-/** The counters of all lanes together. */
-export const ALL_LANES = 0;
+/** A head that is final has ended in one of these ways. */
+const FLOW_KINDS = { completed: 1, cancelled: 2, dead: 3 } as const satisfies Record<string, FlowKind>;
 
 /** How long a finished job with retention 0 is kept for those who wait for its result. */
 const AWAITED_KEEP_MS = 60_000;
 
-/** More ids than this in one row would make the removal of one of them dear. */
-const CHUNK_JOBS = 500;
-
-export function placeOf(lane: Lane, head: JobHead, seq: number): Place {
-  return { kind: head.marked ? MARKED : PLAIN, lane: lane.id, priority: head.priority, seq };
+function moreOf({ unique, limit, trace }: NewJob): SpecMore | undefined {
+  if (unique === undefined && limit === undefined && trace === undefined) return undefined;
+  return {
+    ...(unique === undefined ? {} : { unique }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(trace === undefined ? {} : { trace }),
+  };
 }
 
-/** What a row of `ready` says of its job: empty for a fresh job, else its id, and that it has a head record. */
-function readyValue(id: JobId, seq: number): string {
-  return id === seq ? "h" : String(id);
+/** Of a job that is blocked: only such jobs are. */
+function limitOf({ spec }: KeptJob): LimitKey {
+  return spec.more?.limit as LimitKey;
 }
 
-/** The job of a row of `ready`. */
-export function readyId(value: string, seq: number): JobId {
-  return value === "" || value === "h" ? seq : Number(value);
-}
-
-export function readCounts(tables: DurableTables, lane: number): LaneCounts {
-  const text = tables.counts.get(laneKey(lane));
-  return text === undefined ? noCounts() : decodeCounts(text);
-}
-
-function removeGroup(tables: DurableTables, table: "attempt" | "checkpoint", id: JobId): void {
+function removeGroup(tables: DurableTables, table: "attempt" | "checkpoint" | "log", id: JobId): void {
   for (const { key } of tables[table].rows(wholeKey(id), groupEnd(id), Number.MAX_SAFE_INTEGER)) {
     tables[table].remove(key);
   }

@@ -1,8 +1,8 @@
 import type { JobId } from "../../job/job.ts";
 import { type Kind, type Place, placeKey, readPlace } from "./keys.ts";
 import type { Lane } from "./lanes.ts";
-import { readyId } from "./ledger.ts";
 import type { Line } from "./leases.ts";
+import { readyId } from "./place.ts";
 import type { Store } from "./store.ts";
 import type { Row, Table } from "./table.ts";
 

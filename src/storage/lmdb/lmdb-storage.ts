@@ -1,42 +1,54 @@
 import { isMainThread } from "node:worker_threads";
 import { type Clock, monotonicMs, systemClock } from "../../clock.ts";
 import { InvalidOptionError, StateError, StorageClosedError } from "../../errors.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
-import type { Change, ChangeResult } from "../../job/lifecycle.ts";
 import type {
   BeatResult,
   ClaimRequest,
   ClaimResult,
   CountQuery,
+  DueSchedules,
   GroupResult,
   Interest,
+  KeyPage,
+  KeyQuery,
   LaneInfo,
   LaneSettings,
   LaneTarget,
   Lease,
   ListQuery,
+  LogEntry,
   NewJob,
   Note,
   ProcessBeat,
   ProcessInfo,
+  Promoted,
   RescuedJob,
   RescueRequest,
+  ScheduleWrite,
+  ScheduleWriteResult,
   Settlement,
   SettleResult,
+  Stats,
   Storage,
   StoredJob,
+  StoredSchedule,
   Unwatch,
 } from "../storage.ts";
 import { change, configure } from "./change.ts";
 import { Claim } from "./claim.ts";
 import { enqueue } from "./enqueue.ts";
 import { attempts, count, get, laneInfos, list } from "./look.ts";
-import { note } from "./note.ts";
+import { logs, note } from "./note.ts";
 import { beat, processInfos } from "./processes.ts";
 import { rescue } from "./rescue.ts";
+import { allSchedules, dueSchedules, writeSchedules } from "./schedules.ts";
 import { settle } from "./settle.ts";
 import { joinStore } from "./shared.ts";
+import { stats } from "./stats.ts";
 import type { Store } from "./store.ts";
+import { heldKeys } from "./unique-keys.ts";
 import { promote, prune } from "./upkeep.ts";
 
 /** How an LMDB storage is made. */
@@ -170,8 +182,17 @@ export class LmdbStorage implements Storage {
 
   // ── Upkeep ─────────────────────────────────────────────────────────────────
 
-  async promote(limit: number): Promise<{ promoted: number; nextAt?: number }> {
+  async promote(limit: number): Promise<Promoted> {
     return promote(this.#open(), limit, this.#now);
+  }
+
+  async dueSchedules(limit: number): Promise<DueSchedules> {
+    const store = this.#open();
+    return store.read(() => dueSchedules(store, limit, this.#now()));
+  }
+
+  async writeSchedules(writes: readonly ScheduleWrite[]): Promise<ScheduleWriteResult[]> {
+    return writeSchedules(this.#open(), writes, this.#now);
   }
 
   async rescue(request: RescueRequest): Promise<RescuedJob[]> {
@@ -202,6 +223,26 @@ export class LmdbStorage implements Storage {
   async attempts(id: JobId): Promise<AttemptEntry[]> {
     const store = this.#open();
     return store.read(() => attempts(store, id));
+  }
+
+  async logs(id: JobId): Promise<LogEntry[]> {
+    const store = this.#open();
+    return store.read(() => logs(store, id));
+  }
+
+  async schedules(): Promise<StoredSchedule[]> {
+    const store = this.#open();
+    return store.read(() => allSchedules(store.durable));
+  }
+
+  async keys(query: KeyQuery): Promise<KeyPage> {
+    const store = this.#open();
+    return store.read(() => heldKeys(store, query, this.#now()));
+  }
+
+  async stats(query: { readonly queue?: string; readonly name?: string }): Promise<Stats> {
+    const store = this.#open();
+    return store.read(() => stats(store, query, this.#now()));
   }
 
   async lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }> {

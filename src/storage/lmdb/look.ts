@@ -2,6 +2,8 @@ import { type AttemptEntry, type JobId, JOB_STATES, type JobState } from "../../
 import { limits } from "../../job/limits.ts";
 import { badCursor, checkListQuery, takePage } from "../page.ts";
 import type { CountQuery, LaneInfo, ListQuery, StoredJob } from "../storage.ts";
+import { GONE } from "./chunks.ts";
+import { ALL_LANES, type LaneCounts, readCounts } from "./counts.ts";
 import { groupEnd, type KeptJob, readJob, storedJob } from "./job.ts";
 import {
   endedKey,
@@ -18,10 +20,11 @@ import {
   wholeKey,
 } from "./keys.ts";
 import type { Lane } from "./lanes.ts";
-import { ALL_LANES, GONE, readCounts, readyId } from "./ledger.ts";
 import { readLease, readLine } from "./leases.ts";
-import type { LaneCounts, LeaseRecord } from "./records.ts";
+import { readyId } from "./place.ts";
+import type { LeaseRecord } from "./records.ts";
 import type { Store } from "./store.ts";
+import type { Table } from "./table.ts";
 
 // All functions here are called within `Store.read`.
 
@@ -74,9 +77,12 @@ export function laneInfos(store: Store): { lanes: LaneInfo[]; pausedQueues: stri
 }
 
 function countsOf(store: Store, lane: number): Record<JobState, number> {
-  const { scheduled, ready, completed, cancelled, dead }: LaneCounts = readCounts(store.durable, lane);
+  const { scheduled, ready, blocked, completed, cancelled, dead }: LaneCounts = readCounts(
+    store.durable,
+    lane,
+  );
   const { running } = readLine(store.volatile, lane);
-  return { scheduled, available: ready - running, blocked: 0, running, completed, cancelled, dead };
+  return { scheduled, available: ready - running, blocked, running, completed, cancelled, dead };
 }
 
 function byText(a: string, b: string): number {
@@ -129,9 +135,9 @@ function listed(store: Store, query: ListQuery, after: Mark | undefined): Iterab
     case "available":
       return availableBehind(store, query, after);
     case "running":
-      return runningBehind(store, after);
+      return idsBehind(store.volatile.lease, after);
     case "blocked":
-      return [];
+      return idsBehind(store.durable.blockedId, after);
     case "completed":
     case "cancelled":
     case "dead":
@@ -155,10 +161,11 @@ function* scheduledBehind({ durable }: Store, after: Mark | undefined): Generato
   }
 }
 
-function* runningBehind({ volatile }: Store, after: Mark | undefined): Generator<Listed> {
+/** The ids that are a table's keys. */
+function* idsBehind(table: Table, after: Mark | undefined): Generator<Listed> {
   let start = (after?.place ?? 0) + 1;
   for (;;) {
-    const rows = volatile.lease.rows(wholeKey(start), HIGHEST_KEY, STEP);
+    const rows = table.rows(wholeKey(start), HIGHEST_KEY, STEP);
     for (const { key } of rows) {
       const id = readWhole(key);
       yield { id, mark: { at: 0, place: id, index: 0 } };

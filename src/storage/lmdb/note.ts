@@ -1,8 +1,9 @@
 import { InvalidValueError } from "../../errors.ts";
+import type { JobHead, JobId } from "../../job/job.ts";
 import { limits } from "../../job/limits.ts";
-import type { Lease, Note } from "../storage.ts";
-import { type KeptJob, readCheckpoint } from "./job.ts";
-import { wholeTextKey } from "./keys.ts";
+import type { Lease, LogEntry, LogLine, Note } from "../storage.ts";
+import { groupEnd, type KeptJob, readCheckpoint } from "./job.ts";
+import { pairKey, wholeKey, wholeTextKey } from "./keys.ts";
 import type { Ledger } from "./ledger.ts";
 import { standing } from "./leases.ts";
 import { encodeEntry } from "./records.ts";
@@ -18,13 +19,18 @@ export async function note(
   return store.hold(() => {
     if (standing(store.volatile, lease) === undefined) return "stale";
     store.writeDurable(now(), (ledger) => {
-      const job = ledger.job(lease.id);
+      const job = ledger.runningJob(lease.id, lease.generation);
       if (job === undefined) return;
-      const { checkpoint, result } = what;
+      const { checkpoint, result, progress, log } = what;
       const checkpointBytes =
         checkpoint === undefined ? job.record.checkpointBytes : saveEntries(ledger, job, checkpoint);
-      const head = result === undefined ? job.record.head : { ...job.record.head, result };
-      ledger.amend(job, { ...job.record, head, checkpointBytes });
+      const head: JobHead = {
+        ...job.record.head,
+        ...(result === undefined ? {} : { result }),
+        ...(progress === undefined ? {} : { progress }),
+      };
+      const lines = log === undefined ? job.record.logs : addLines(ledger, job, log);
+      ledger.amend(job, { ...job.record, head, checkpointBytes, logs: lines });
     });
     return "saved";
   });
@@ -61,4 +67,35 @@ function saveEntries({ tables }: Ledger, job: KeptJob, entries: NonNullable<Note
 
 function entryBytes(name: string, value: string): number {
   return Buffer.byteLength(name) + Buffer.byteLength(value);
+}
+
+/**
+ * Lines at the end of a job's log; the oldest go.
+ *
+ * @returns the number of the last line
+ */
+function addLines({ tables }: Ledger, { id, record }: KeptJob, lines: readonly LogLine[]): number {
+  const before = record.logs;
+  const last = before + lines.length;
+  const attempt = record.head.attempt + 1;
+  const oldest = last - limits.logLines + 1;
+  for (
+    let number = Math.max(1, before - limits.logLines + 1);
+    number < Math.min(oldest, before + 1);
+    number++
+  )
+    tables.log.remove(pairKey(id, number));
+  for (const [i, { at, level, text }] of lines.entries()) {
+    const number = before + 1 + i;
+    if (number >= oldest)
+      tables.log.put(pairKey(id, number), JSON.stringify({ number, attempt, at, level, text }));
+  }
+  return last;
+}
+
+/** Within `Store.read`. */
+export function logs({ durable }: Store, id: JobId): LogEntry[] {
+  return durable.log
+    .rows(wholeKey(id), groupEnd(id), limits.logLines)
+    .map(({ value }) => JSON.parse(value) as LogEntry);
 }

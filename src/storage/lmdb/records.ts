@@ -1,7 +1,8 @@
 import type { Backoff } from "../../job/backoff.ts";
 import { type AttemptEntry, type JobHead, type JobId, JOB_STATES, type JobSpec } from "../../job/job.ts";
-import { newHead } from "../../job/lifecycle.ts";
+import { type Arriving, newHead } from "../../job/lifecycle.ts";
 import type { ProcessBeat, ProcessId } from "../storage.ts";
+import { splitBody, withBody } from "./body.ts";
 
 /**
  * What stands behind the keys, as text. A job is kept in two records: its spec, written once, and its
@@ -26,31 +27,48 @@ export interface SpecRecord {
   readonly priority: number;
   readonly tags: readonly string[];
   readonly givenId: string | undefined;
+  /** What most jobs do not have. */
+  readonly more: SpecMore | undefined;
   readonly payload: string;
 }
 
+export type SpecMore = Pick<JobSpec, "unique" | "limit" | "trace">;
+
 /** A line of JSON and the payload as it is: it is neither escaped nor parsed again. */
 export function encodeSpec(record: SpecRecord): string {
-  const { lane, policy, createdAt, runAt, priority, tags, givenId, payload } = record;
+  const { lane, policy, createdAt, runAt, priority, tags, givenId, more, payload } = record;
   const policyText = typeof policy === "number" ? String(policy) : JSON.stringify(policy);
   let rest = "";
-  if (givenId !== undefined) rest = `,${JSON.stringify(tags)},${JSON.stringify(givenId)}`;
+  if (more !== undefined)
+    rest = `,${JSON.stringify(tags)},${JSON.stringify(givenId ?? null)},${JSON.stringify(more)}`;
+  else if (givenId !== undefined) rest = `,${JSON.stringify(tags)},${JSON.stringify(givenId)}`;
   else if (tags.length > 0) rest = `,${JSON.stringify(tags)}`;
   return withBody(`[${lane},${policyText},${createdAt},${runAt},${priority}${rest}]`, payload);
 }
 
 export function decodeSpec(text: string): SpecRecord {
-  const { header, body } = split(text);
-  const [lane, policy, createdAt, runAt, priority, tags = NO_TAGS, givenId] = header as [
+  const { header, body } = splitBody(text);
+  const [lane, policy, createdAt, runAt, priority, tags = NO_TAGS, givenId, more] = header as [
     number,
     number | Policy,
     number,
     number,
     number,
     (readonly string[])?,
-    string?,
+    (string | null)?,
+    SpecMore?,
   ];
-  return { lane, policy, createdAt, runAt, priority, tags, givenId, payload: body as string };
+  return {
+    lane,
+    policy,
+    createdAt,
+    runAt,
+    priority,
+    tags,
+    givenId: givenId ?? undefined,
+    more,
+    payload: body as string,
+  };
 }
 
 const NO_TAGS: readonly string[] = [];
@@ -68,21 +86,28 @@ export interface HeadRecord {
   readonly checkpointBytes: number;
   /** The chunk of `ended` in which a finished job stands. */
   readonly chunk: number;
+  /** The number of the last log line; 0 = there are none. */
+  readonly logs: number;
 }
 
 /** The head of a job of which nothing has been recorded yet. */
 export function impliedHead(id: JobId, spec: SpecRecord): HeadRecord {
   return {
-    head: newHead(spec.priority, spec.runAt, spec.createdAt),
+    head: newHead(arriving(spec), spec.runAt, spec.createdAt),
     seq: id,
     settledGeneration: -1,
     checkpointBytes: 0,
     chunk: 0,
+    logs: 0,
   };
 }
 
+function arriving({ priority, more }: SpecRecord): Arriving {
+  return more?.limit === undefined ? { priority } : { priority, limit: more.limit };
+}
+
 export function encodeHead(record: HeadRecord): string {
-  const { seq, settledGeneration, checkpointBytes, chunk } = record;
+  const { seq, settledGeneration, checkpointBytes, chunk, logs } = record;
   const head = record.head;
   // By hand: every job that ends passes here.
   const fixed =
@@ -90,9 +115,19 @@ export function encodeHead(record: HeadRecord): string {
     `${head.marked ? 1 : 0},${head.failures},${head.snoozes},${head.releases},` +
     `${seq},${settledGeneration},${checkpointBytes},${chunk}`;
   const { cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt, result } = head;
-  if (cancelAsked !== undefined || error !== undefined || reason !== undefined) {
-    const rare = JSON.stringify({ cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt });
-    return withBody(`${fixed},${rare}]`, result);
+  const { progress, events } = head;
+  if (
+    cancelAsked !== undefined ||
+    error !== undefined ||
+    reason !== undefined ||
+    progress !== undefined ||
+    events !== undefined ||
+    logs > 0
+  ) {
+    const rare = JSON.stringify({
+      ...{ cancelAsked, settledBy, error, reason, startedAt, endedAt, expiresAt, progress, events },
+    });
+    return withBody(`${fixed},${rare}${logs > 0 ? `,${logs}` : ""}]`, result);
   }
   if (settledBy !== undefined && startedAt !== undefined && endedAt !== undefined) {
     const expiry = expiresAt === undefined ? "" : `,"expiresAt":${expiresAt}`;
@@ -103,7 +138,7 @@ export function encodeHead(record: HeadRecord): string {
 }
 
 export function decodeHead(text: string): HeadRecord {
-  const { header, body } = split(text);
+  const { header, body } = splitBody(text);
   const [
     state,
     priority,
@@ -119,7 +154,8 @@ export function decodeHead(text: string): HeadRecord {
     checkpointBytes,
     chunk,
     rare,
-  ] = header as [...FixedLength<number, 13>, Partial<JobHead>];
+    logs = 0,
+  ] = header as [...FixedLength<number, 13>, Partial<JobHead>, number?];
   const fixed = {
     state: JOB_STATES[state] as JobHead["state"],
     priority,
@@ -137,45 +173,15 @@ export function decodeHead(text: string): HeadRecord {
     settledGeneration,
     checkpointBytes,
     chunk,
+    logs,
   };
 }
 
-type FixedLength<T, N extends number, R extends T[] = []> = R["length"] extends N
+export type FixedLength<T, N extends number, R extends T[] = []> = R["length"] extends N
   ? R
   : FixedLength<T, N, [...R, T]>;
 
 // ── Small records ────────────────────────────────────────────────────────────
-
-/** How many jobs of a lane are in which durable place; lane 0 stands for all lanes. */
-export interface LaneCounts {
-  scheduled: number;
-  /** In line, those that run included. */
-  ready: number;
-  completed: number;
-  cancelled: number;
-  dead: number;
-  /** Those of `ready` that are marked. */
-  marked: number;
-  /** No unmarked job in line has a lower priority; absent when none is in line. */
-  lowest: number | null;
-}
-
-export function noCounts(): LaneCounts {
-  return { scheduled: 0, ready: 0, completed: 0, cancelled: 0, dead: 0, marked: 0, lowest: null };
-}
-
-export function encodeCounts(counts: LaneCounts): string {
-  const { scheduled, ready, completed, cancelled, dead, marked, lowest } = counts;
-  return `[${scheduled},${ready},${completed},${cancelled},${dead},${marked},${lowest}]`;
-}
-
-export function decodeCounts(text: string): LaneCounts {
-  const [scheduled, ready, completed, cancelled, dead, marked, lowest] = JSON.parse(text) as [
-    ...FixedLength<number, 6>,
-    number | null,
-  ];
-  return { scheduled, ready, completed, cancelled, dead, marked, lowest };
-}
 
 export interface LeaseRecord {
   readonly token: string;
@@ -190,6 +196,8 @@ export interface LeaseRecord {
   readonly lane: number;
   /** Someone asked to cancel it: there is a row in `ask`. */
   readonly asked: boolean;
+  /** Digest of the limit key of which it takes a place. */
+  readonly limit?: string;
 }
 
 export function encodeLease(lease: LeaseRecord): string {
@@ -204,13 +212,13 @@ let lastLease: { readonly lease: LeaseRecord | undefined; readonly text: string 
 };
 
 function leaseText(lease: LeaseRecord): string {
-  const { token, holder, generation, startedAt, started, claimedBy, lane, asked } = lease;
+  const { token, holder, generation, startedAt, started, claimedBy, lane, asked, limit } = lease;
   const claimer = claimedBy === holder ? 0 : JSON.stringify(claimedBy);
-  return `[${JSON.stringify(token)},${JSON.stringify(holder)},${generation},${startedAt},${started ? 1 : 0},${claimer},${lane},${asked ? 1 : 0}]`;
+  return `[${JSON.stringify(token)},${JSON.stringify(holder)},${generation},${startedAt},${started ? 1 : 0},${claimer},${lane},${asked ? 1 : 0}${limit === undefined ? "" : `,"${limit}"`}]`;
 }
 
 export function decodeLease(text: string): LeaseRecord {
-  const [token, holder, generation, startedAt, started, claimer, lane, asked] = JSON.parse(text) as [
+  const [token, holder, generation, startedAt, started, claimer, lane, asked, limit] = JSON.parse(text) as [
     string,
     string,
     number,
@@ -219,6 +227,7 @@ export function decodeLease(text: string): LeaseRecord {
     string | 0,
     number,
     0 | 1,
+    string?,
   ];
   return {
     token,
@@ -229,6 +238,7 @@ export function decodeLease(text: string): LeaseRecord {
     claimedBy: claimer === 0 ? holder : claimer,
     lane,
     asked: asked === 1,
+    ...(limit === undefined ? {} : { limit }),
   };
 }
 
@@ -250,6 +260,8 @@ export interface InstanceRecord {
   readonly namespace: string;
   /** What it wants to be woken for: a sum of {@link WANTS}. */
   readonly wants: number;
+  /** The format that it writes; absent from code that knew only the first. */
+  readonly format?: number;
 }
 
 export const WANTS = { available: 1, finished: 2, asked: 4 } as const;
@@ -264,27 +276,6 @@ export function encodeEntry(name: string, value: string): string {
 }
 
 export function decodeEntry(text: string): readonly [name: string, value: string] {
-  const { header, body } = split(text);
+  const { header, body } = splitBody(text);
   return [header as string, body as string];
-}
-
-// ── Text with a header ───────────────────────────────────────────────────────
-
-/** JSON text without line breaks, then a line break, then the body as it is. */
-function withBody(header: string, body: string | undefined): string {
-  if (body === undefined) return header;
-  // Text that UTF-8 cannot carry goes in escapes, and a tab says so.
-  return body.isWellFormed() ? `${header}\n${body}` : `${header}\t${JSON.stringify(body)}`;
-}
-
-function split(text: string): { readonly header: unknown; readonly body: string | undefined } {
-  const end = text.indexOf("\n");
-  const tab = text.indexOf("\t");
-  // Neither stands within the header: JSON escapes both.
-  if (end !== -1 && (tab === -1 || end < tab)) {
-    return { header: JSON.parse(text.slice(0, end)), body: text.slice(end + 1) };
-  }
-  if (tab !== -1)
-    return { header: JSON.parse(text.slice(0, tab)), body: JSON.parse(text.slice(tab + 1)) as string };
-  return { header: JSON.parse(text), body: undefined };
 }

@@ -14,8 +14,12 @@ import { StorageRefusedError, StorageVersionError } from "../../errors.ts";
 import type { DurableTables } from "./environments.ts";
 import { typedError } from "./failures.ts";
 
-/** The newest format of the durable data that this code reads, and the one it writes. */
-export const FORMAT = 1;
+/**
+ * The newest format of the durable data that this code reads, and the one it writes. A store of an older format is
+ * raised when it is opened: the tables of the newer one are only added. What reads the older one alone must not
+ * write to it any more, since it would let unique keys and limit keys be taken for ever.
+ */
+export const FORMAT = 2;
 
 /** Kind of the file system under a path, as `statfs` numbers it. */
 export type FileSystemType = (path: string) => number;
@@ -62,18 +66,34 @@ export function prepareFolder(path: string, label: string, typeOf: FileSystemTyp
 }
 
 /**
- * See that this code can read what is stored; note the format of a new store. Inside the gate.
+ * See that this code can read what is stored; note the format of a new store, and raise that of an older one when
+ * nobody else uses it. Inside the gate.
  *
+ * @param older PIDs of processes that have the store open and know older formats only
  * @throws StorageVersionError
+ * @throws StorageRefusedError when the store would be raised under the feet of such processes
  */
-export function checkFormat(tables: DurableTables, label: string, write: (body: () => void) => void): void {
+export function checkFormat(
+  tables: DurableTables,
+  label: string,
+  older: () => readonly number[],
+  write: (body: () => void) => void,
+): void {
   const stored = tables.meta.get(FORMAT_KEY);
-  if (stored === undefined) {
-    write(() => tables.meta.put(FORMAT_KEY, String(FORMAT)));
-  } else if (!(Number(stored) <= FORMAT)) {
+  if (stored === String(FORMAT)) return;
+  if (stored !== undefined && !(Number(stored) <= FORMAT))
     throw new StorageVersionError(label, Number(stored), FORMAT);
+  const pids = stored === undefined ? [] : older();
+  if (pids.length > 0) {
+    throw new StorageRefusedError(
+      `${label} is open in processes of an older version of jobwright (PID ${pids.slice(0, PIDS_SHOWN).join(", ")}), ` +
+        `and this one writes format ${FORMAT}, which they cannot read. Stop them first, then start this one.`,
+    );
   }
+  write(() => tables.meta.put(FORMAT_KEY, String(FORMAT)));
 }
+
+const PIDS_SHOWN = 5;
 
 const FORMAT_KEY = Buffer.from("format");
 const MARKER = "jobwright-store";

@@ -1,12 +1,14 @@
 import { applyOutcome, attemptEntry, heedAsk, type RunFacts } from "../../job/lifecycle.ts";
 import type { Lease, Settlement, SettleResult } from "../storage.ts";
 import { HOLD_JOBS } from "./enqueue.ts";
+import { rulesOf } from "./job.ts";
 import type { Ledger } from "./ledger.ts";
-import { placeOf } from "./ledger.ts";
 import { standing } from "./leases.ts";
 import { wholeKey } from "./keys.ts";
+import { placeOf } from "./place.ts";
 import { decodeHead } from "./records.ts";
 import type { Store } from "./store.ts";
+import { storeGroup } from "./store-group.ts";
 
 /**
  * Apply outcomes, in as many holds of the gate as their number asks for.
@@ -60,20 +62,21 @@ function settleOne(store: Store, ledger: Ledger, settlement: Settlement, now: nu
   const { lease, startedAt, enqueue } = settlement;
   const stands = ledger.follow.drops.has(lease.id) ? undefined : standing(store.volatile, lease);
   if (stands === undefined) return isSettledBefore(store, lease) ? "settled" : "stale";
-  const job = ledger.job(lease.id);
+  const job = ledger.runningJob(lease.id, lease.generation);
   // The lease outlived its job: only damage can bring that about, and then the lease is worth nothing.
   if (job === undefined) return "stale";
   const facts: RunFacts = { token: lease.token, startedAt, now };
   const before = job.record.head;
   const outcome = heedAsk(before, settlement.outcome);
-  const after = applyOutcome(before, job.policy.retention, outcome, facts);
-  ledger.follow.drops.set(lease.id, stands);
+  const after = applyOutcome(before, rulesOf(job), outcome, facts);
+  ledger.drop(lease.id, stands);
   if (after.failures > before.failures)
     ledger.addAttempt(job.id, attemptEntry(before, after, stands.claimedBy, facts));
   const keepsPlace = outcome.state === "available";
   ledger.move(job, after, { keepsPlace, settledGeneration: lease.generation });
   if (keepsPlace) ledger.follow.again.push(placeOf(job.lane, after, job.record.seq));
-  for (const spec of enqueue ?? []) ledger.create(spec);
+  ledger.admit(job.spec.more?.limit);
+  for (const spec of enqueue ?? []) storeGroup(ledger, [spec]);
   return "settled";
 }
 

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { Gate } from "./gate.ts";
 import { addressSpaceBytes, bootId } from "./machine.ts";
-import { checkFormat, prepareFolder } from "./refuse.ts";
+import { checkFormat, FORMAT, prepareFolder } from "./refuse.ts";
 import { Store } from "./store.ts";
 
 interface Shared {
@@ -57,7 +57,12 @@ async function openAfter(
     bootId: bootId(),
   });
   await store.open((environments) =>
-    checkFormat(environments.durable, label, (body) => environments.writeDurable(body)),
+    checkFormat(
+      environments.durable,
+      label,
+      () => store.instances.olderThan(environments.volatile, FORMAT),
+      (body) => environments.writeDurable(body),
+    ),
   );
   return store;
 }

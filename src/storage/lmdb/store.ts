@@ -11,8 +11,8 @@ import { HIGHEST_KEY, LOWEST_KEY, pairKey } from "./keys.ts";
 import { Lanes } from "./lanes.ts";
 import { type DurableState, type Follow, Ledger, type News } from "./ledger.ts";
 import { Leases } from "./leases.ts";
-import { WANTS } from "./records.ts";
-import { repair, wipe } from "./repair.ts";
+import { type FixedLength, WANTS } from "./records.ts";
+import { repair, wipe, writeFreed } from "./repair.ts";
 import { Watchers } from "./watchers.ts";
 
 /**
@@ -30,7 +30,7 @@ export class Store {
   readonly instances: Instances;
   readonly #folder: string;
   readonly #gate: Gate;
-  #state: DurableState = { seq: 0, changes: 0, numbers: 0 };
+  #state: DurableState = { seq: 0, changes: 0, numbers: 0, schedules: 0 };
   readonly #specs: SpecCache = new Map();
   #upkeep: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -153,17 +153,20 @@ export class Store {
   /** Commit a durable write, let the volatile data follow, and tell who waits. Inside {@link hold}. */
   writeDurable(now: number, body: (ledger: Ledger) => void): void {
     const state = { ...this.#state };
-    const ledger = new Ledger(now, this.durable, this.lanes, state, (id) => this.#isAwaited(id), this.#specs);
+    const { durable, volatile, lanes } = this;
+    const isAwaited = (id: JobId): boolean => this.#isAwaited(id);
+    const ledger = new Ledger(now, { durable, volatile, lanes, specs: this.#specs, isAwaited }, state);
     try {
       this.environments.writeDurable(() => {
         body(ledger);
         ledger.finish();
         if (hasFollow(ledger.follow)) state.changes += 1;
-        writeState(this.durable, state, this.lanes);
+        if (ledger.follow.freed.length > 0) writeFreed(durable, state.changes, ledger.follow.freed);
+        writeState(durable, state, lanes);
       });
     } catch (error) {
       // Lanes and policies that were to be added are not.
-      this.lanes.forget();
+      lanes.forget();
       throw error;
     }
     this.#state = state;
@@ -178,6 +181,11 @@ export class Store {
     this.tell(ledger.news);
   }
 
+  /** Whether there is any schedule. Inside {@link hold}. */
+  get hasSchedules(): boolean {
+    return this.#state.schedules > 0;
+  }
+
   writeVolatile(body: (leases: Leases) => void): void {
     this.environments.writeVolatile(() => {
       const leases = new Leases(this.volatile);
@@ -188,10 +196,10 @@ export class Store {
   }
 
   /** A job was given out here: its end will be recorded here too, most likely. */
-  remember({ id, spec }: KeptJob): void {
+  remember({ id, spec, record }: KeptJob): void {
     if (this.#specs.size >= SPECS_MAX) this.#specs.clear();
     // Without the payload: it may be large, and no outcome needs it.
-    this.#specs.set(id, { ...spec, payload: "" });
+    this.#specs.set(id, { generation: record.head.generation, spec: { ...spec, payload: "" } });
   }
 
   /** Wake who waits, here at once and elsewhere by their bells. */
@@ -226,7 +234,7 @@ export class Store {
       return;
     }
     this.writeVolatile((leases) => {
-      repair(this.durable, lanes, leases);
+      repair(this.durable, lanes, leases, state.changes);
       leases.tables.meta.put(CHANGES, String(state.changes));
     });
   }
@@ -324,8 +332,8 @@ const AWAITED_MAX = 10_000;
 const CHANGES = Buffer.from("changes");
 const STATE = Buffer.from("state");
 
-function hasFollow({ drops, again, gone, asks }: Follow): boolean {
-  return drops.size > 0 || again.length > 0 || gone.length > 0 || asks.length > 0;
+function hasFollow({ drops, again, freed, gone, asks }: Follow): boolean {
+  return drops.size > 0 || again.length > 0 || freed.length > 0 || gone.length > 0 || asks.length > 0;
 }
 
 function readState({ durable }: Environments): {
@@ -333,21 +341,19 @@ function readState({ durable }: Environments): {
   readonly marks: { readonly lanes: number; readonly policies: number; readonly pauses: number };
 } {
   const text = durable.meta.get(STATE) ?? "[0,0,0,0,0,0]";
-  const [seq, changes, numbers, lanes, policies, pauses] = JSON.parse(text) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
+  // The first format ends before the schedules.
+  const [seq, changes, numbers, lanes, policies, pauses, schedules = 0] = JSON.parse(text) as [
+    ...FixedLength<number, 6>,
+    number?,
   ];
-  return { state: { seq, changes, numbers }, marks: { lanes, policies, pauses } };
+  return { state: { seq, changes, numbers, schedules }, marks: { lanes, policies, pauses } };
 }
 
 /** Written only when it changed: a transaction without a put costs no sync. */
-function writeState(tables: DurableTables, { seq, changes, numbers }: DurableState, lanes: Lanes): void {
+function writeState(tables: DurableTables, state: DurableState, lanes: Lanes): void {
+  const { seq, changes, numbers, schedules } = state;
   const { lanes: lane, policies, pauses } = lanes.marks;
-  const text = `[${seq},${changes},${numbers},${lane},${policies},${pauses}]`;
+  const text = `[${seq},${changes},${numbers},${lane},${policies},${pauses},${schedules}]`;
   if (tables.meta.get(STATE) !== text) tables.meta.put(STATE, text);
 }
 

@@ -1,21 +1,30 @@
 import { promoteHead } from "../../job/lifecycle.ts";
+import type { Promoted } from "../storage.ts";
 import { forgetBatches, HOLD_JOBS, oldBatches } from "./enqueue.ts";
 import { endedKey, HIGHEST_KEY, instantKey, LOWEST_KEY, readInstantKey } from "./keys.ts";
-import { GONE } from "./ledger.ts";
+import { admitAll } from "./admit-all.ts";
+import { GONE } from "./chunks.ts";
+import { firstTick } from "./schedules.ts";
 import type { Store } from "./store.ts";
+import { endedKeys } from "./unique-keys.ts";
 
-/** Make due jobs available in (runAt, id) order. */
-export async function promote(
-  store: Store,
-  limit: number,
-  now: () => number,
-): Promise<{ promoted: number; nextAt?: number }> {
+/** Make due jobs available in (runAt, id) order, or blocked. */
+export async function promote(store: Store, limit: number, now: () => number): Promise<Promoted> {
+  await admitAll(store, now);
   let promoted = 0;
   for (;;) {
     // A look costs others nothing; only when something is due, it is worth the gate.
-    const nextAt = await store.read(() => firstAt(store));
-    if (nextAt === undefined) return { promoted };
-    if (promoted >= limit || nextAt > now()) return { promoted, nextAt };
+    const { nextAt, tickAt } = await store.read(() => ({
+      nextAt: firstAt(store),
+      tickAt: firstTick(store.durable),
+    }));
+    if (nextAt === undefined || promoted >= limit || nextAt > now()) {
+      return {
+        promoted,
+        ...(nextAt === undefined ? {} : { nextAt }),
+        ...(tickAt === undefined ? {} : { tickAt }),
+      };
+    }
     promoted += await store.hold(() => promoteSome(store, Math.min(limit - promoted, HOLD_JOBS), now()));
   }
 }
@@ -31,18 +40,24 @@ function promoteSome(store: Store, limit: number, now: number): number {
   store.writeDurable(now, (ledger) => {
     for (const { key } of due) {
       const job = ledger.job(readInstantKey(key).whole);
-      if (job !== undefined) ledger.move(job, promoteHead(job.record.head));
+      if (job === undefined) continue;
+      const limitKey = job.spec.more?.limit;
+      const hasRoom = limitKey === undefined || ledger.limitKeys.hasRoom(limitKey, job.lane.id);
+      ledger.move(job, promoteHead(job.record.head, hasRoom));
     }
   });
   return due.length;
 }
 
-/** Remove finished jobs past their retention, and forget old batches. */
+/** Remove finished jobs past their retention, and forget old batches and keys that only time held. */
 export async function prune(store: Store, limit: number, now: () => number): Promise<number> {
   let pruned = 0;
   while (pruned < limit) {
     const isWorth = await store.read(
-      () => hasExpired(store, now()) || oldBatches(store.durable, now(), 1).length > 0,
+      () =>
+        hasExpired(store, now()) ||
+        oldBatches(store.durable, now(), 1).length > 0 ||
+        endedKeys(store.durable, now(), 1).length > 0,
     );
     if (!isWorth) break;
     const most = Math.min(limit - pruned, HOLD_JOBS);
@@ -71,6 +86,7 @@ function pruneSome(
   let chunks = 0;
   store.writeDurable(now, (ledger) => {
     forgetBatches(ledger, HOLD_JOBS);
+    ledger.uniqueKeys.forgetOld(HOLD_JOBS);
     const expired = ledger.tables.expiry.rows(LOWEST_KEY, expiredEnd(now), CHUNKS_MAX);
     for (const { key, value } of expired) {
       chunks++;
@@ -81,7 +97,7 @@ function pruneSome(
         if (jobs >= most) return;
         const job = ledger.job(id);
         if (job === undefined) continue;
-        ledger.remove(job);
+        ledger.remove(job, false);
         jobs++;
       }
     }

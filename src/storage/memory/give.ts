@@ -10,14 +10,14 @@ let claims = 0;
  * seq. Only lanes with a ready job are compared, in a heap.
  *
  * @param mayMark whether a marked job may still be given in this call
- * @param take what to do with each job taken out
+ * @param take what to do with each job taken out; whether it was given: one whose key is full is not
  * @returns whether a marked job was given
  */
 export function giveJobs(
   queue: Queue,
   request: QueueRequest,
   mayMark: boolean,
-  take: (job: KeptJob) => void,
+  take: (job: KeptJob) => boolean,
 ): boolean {
   const { room } = request;
   const most = room + request.readAhead;
@@ -25,14 +25,15 @@ export function giveJobs(
   let withMarked = mayMark && lanes.some((lane) => lane.hasMarked);
   let gaveMarked = false;
   let heap = heapOf(lanes, withMarked);
-  for (let given = 0; given < most; given++) {
+  for (let given = 0; given < most;) {
     // No slot is left that a marked job could start in: from here on they are passed over.
     if (withMarked && given >= room) heap = heapOf(lanes, (withMarked = false));
     const lane = heap.top();
     if (lane === undefined) break;
     const job = lane.take();
-    take(job);
-    if (job.head.marked) {
+    const isGiven = take(job);
+    if (isGiven) given++;
+    if (isGiven && job.head.marked) {
       gaveMarked = true;
       heap = heapOf(lanes, (withMarked = false));
     } else if (lane.look(withMarked)) {

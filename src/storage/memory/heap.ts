@@ -1,4 +1,4 @@
-/** A binary heap for merging sorted sources: the least on top, put right again after its key has grown. */
+/** A binary heap, as for merging sorted sources: the least on top, put right again after its key has grown. */
 export class Heap<T> {
   readonly #items: T[];
   readonly #before: (a: T, b: T) => boolean;
@@ -10,6 +10,10 @@ export class Heap<T> {
     for (let index = (items.length >>> 1) - 1; index >= 0; index--) this.#sink(index);
   }
 
+  get size(): number {
+    return this.#items.length;
+  }
+
   top(): T | undefined {
     return this.#items[0];
   }
@@ -17,6 +21,20 @@ export class Heap<T> {
   /** The top's key has grown. */
   settleTop(): void {
     if (this.#items.length > 1) this.#sink(0);
+  }
+
+  push(item: T): void {
+    const items = this.#items;
+    let index = items.push(item) - 1;
+    for (
+      let parent = (index - 1) >> 1;
+      index > 0 && this.#before(item, items[parent] as T);
+      parent = (index - 1) >> 1
+    ) {
+      items[index] = items[parent] as T;
+      index = parent;
+    }
+    items[index] = item;
   }
 
   dropTop(): void {

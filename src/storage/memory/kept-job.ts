@@ -1,7 +1,7 @@
 import type { AttemptEntry, JobHead, JobId, JobState } from "../../job/job.ts";
 import { JOB_STATES } from "../../job/job.ts";
 import { limits } from "../../job/limits.ts";
-import type { ClaimedJob, NewJob, Note, StoredJob } from "../storage.ts";
+import type { ClaimedJob, LogEntry, LogLine, NewJob, Note, StoredJob } from "../storage.ts";
 import { InvalidValueError } from "../../errors.ts";
 import type { Lane } from "./lane.ts";
 import type { HoldingProcess } from "./processes.ts";
@@ -11,16 +11,19 @@ export type StateIndex = 0 | 1 | 2 | 3 | 4 | 5 | 6;
 
 export const SCHEDULED = 0;
 export const AVAILABLE = 1;
+export const BLOCKED = 2;
 export const RUNNING = 3;
 export const COMPLETED = 4;
 
-/** The index of a head's state; a head is never `running` or `blocked`. */
+/** The index of a head's state; a head is never `running`. */
 export function stateIndex(state: JobHead["state"]): StateIndex {
   switch (state) {
     case "scheduled":
       return SCHEDULED;
     case "available":
       return AVAILABLE;
+    case "blocked":
+      return BLOCKED;
     case "completed":
       return COMPLETED;
     case "cancelled":
@@ -36,7 +39,8 @@ export function stateIndex(state: JobHead["state"]): StateIndex {
  */
 export class KeptJob {
   readonly id: JobId;
-  readonly spec: NewJob;
+  /** Another one only when a job with its unique key replaces it. */
+  spec: NewJob;
   readonly lane: Lane;
   readonly createdAt: number;
   head: JobHead;
@@ -44,11 +48,13 @@ export class KeptJob {
 
   /**
    * Where it stands in the list of its state, as (at, place): available by (0, seq), scheduled by
-   * (runAt, id), finished by (endedAt, number of the end). A running job keeps the seq it had, and so
+   * (runAt, id), blocked by (0, id), finished by (endedAt, number of the end). A running job keeps the seq it had, and so
    * finds its old place when it is released.
    */
   at = 0;
   place = 0;
+  /** The place in line that it had or will have, while it is blocked and so stands in a list by id. */
+  seq = 0;
 
   /** The lease: no holder, no lease. */
   holder: HoldingProcess | null = null;
@@ -65,6 +71,7 @@ export class KeptJob {
   checkpoint: Map<string, string> | null = null;
   checkpointBytes = 0;
   attempts: AttemptEntry[] | null = null;
+  logs: LogEntry[] | null = null;
 
   constructor(id: JobId, spec: NewJob, lane: Lane, head: JobHead, createdAt: number) {
     this.id = id;
@@ -100,6 +107,9 @@ export function claimedJob(job: KeptJob): ClaimedJob {
     marked: head.marked,
   };
   if (spec.givenId !== undefined) claimed.givenId = spec.givenId;
+  if (spec.unique !== undefined) claimed.unique = spec.unique;
+  if (spec.limit !== undefined) claimed.limit = spec.limit;
+  if (spec.trace !== undefined) claimed.trace = spec.trace;
   // `fromEntries` defines keys, so a key named `__proto__` is data too.
   if (job.checkpoint !== null) claimed.checkpoint = Object.fromEntries(job.checkpoint);
   if (head.cancelAsked !== undefined) claimed.cancelAsked = head.cancelAsked;
@@ -122,6 +132,9 @@ export function storedJob(job: KeptJob): StoredJob {
     retention: spec.retention,
     tags: spec.tags,
     ...(spec.givenId === undefined ? {} : { givenId: spec.givenId }),
+    ...(spec.unique === undefined ? {} : { unique: spec.unique }),
+    ...(spec.limit === undefined ? {} : { limit: spec.limit }),
+    ...(spec.trace === undefined ? {} : { trace: spec.trace }),
     createdAt: job.createdAt,
     ...head,
     ...(job.holder === null ? {} : { processId: job.holder.id }),
@@ -155,6 +168,15 @@ export function saveCheckpoint(job: KeptJob, entries: NonNullable<Note["checkpoi
   }
   job.checkpoint = next.size === 0 ? null : next;
   job.checkpointBytes = bytes;
+}
+
+/** Lines at the end of a job's log; the oldest go. */
+export function addLog(job: KeptJob, lines: readonly LogLine[]): void {
+  const logs = (job.logs ??= []);
+  let number = logs.at(-1)?.number ?? 0;
+  const attempt = job.head.attempt + 1;
+  for (const { at, level, text } of lines) logs.push({ number: ++number, attempt, at, level, text });
+  if (logs.length > limits.logLines) logs.splice(0, logs.length - limits.logLines);
 }
 
 export function dropCheckpoint(job: KeptJob): void {

@@ -1,6 +1,7 @@
 import type { JobState } from "../../job/job.ts";
 import { JOB_STATES } from "../../job/job.ts";
 import { StorageFullError } from "../../errors.ts";
+import { FlowCounter } from "./flow-counter.ts";
 import type { KeptJob } from "./kept-job.ts";
 import { OrderedJobs, byPlace } from "./ordered-jobs.ts";
 import type { LaneWatch } from "./watchers.ts";
@@ -11,6 +12,7 @@ export class Lane {
   readonly name: string;
   /** Jobs by state, indexed as `JOB_STATES`. */
   readonly counts: number[] = [0, 0, 0, 0, 0, 0, 0];
+  readonly flow: FlowCounter = new FlowCounter();
   paused = false;
   /** Ascending by priority. A few empty ones may stay; see {@link EMPTY_LEVELS}. */
   readonly #levels: Level[] = [];

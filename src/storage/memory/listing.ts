@@ -1,6 +1,6 @@
 import { JOB_STATES, type JobState } from "../../job/job.ts";
 import { badCursor, checkListQuery, takePage } from "../page.ts";
-import type { ListQuery, StoredJob } from "../storage.ts";
+import type { CountQuery, ListQuery, StoredJob } from "../storage.ts";
 import type { Finished } from "./finished.ts";
 import { Heap } from "./heap.ts";
 import { type KeptJob, storedJob } from "./kept-job.ts";
@@ -12,6 +12,7 @@ import type { Processes } from "./processes.ts";
 export interface ListSources {
   readonly lanes: Lanes;
   readonly scheduled: OrderedJobs;
+  readonly blocked: OrderedJobs;
   readonly finished: Finished;
   readonly processes: Processes;
 }
@@ -36,6 +37,26 @@ export function listPage(sources: ListSources, query: ListQuery): { jobs: Stored
   );
 }
 
+/** How many jobs there are of a state, a queue and a name, or of all. */
+export function countJobs(
+  { lanes, counts }: { readonly lanes: Lanes; readonly counts: readonly number[] },
+  { state, queue, name }: CountQuery,
+): number {
+  const indexes = state === undefined ? ALL_STATES : [JOB_STATES.indexOf(state)];
+  if (queue === undefined && name === undefined) return sum(counts, indexes);
+  let n = 0;
+  for (const lane of lanes.select(queue, name)) n += sum(lane.counts, indexes);
+  return n;
+}
+
+const ALL_STATES = JOB_STATES.map((_state, index) => index);
+
+function sum(counts: readonly number[], indexes: readonly number[]): number {
+  let n = 0;
+  for (const index of indexes) n += counts[index] ?? 0;
+  return n;
+}
+
 /** The jobs of the state behind a place, in the order of its listing. */
 function jobsFrom(sources: ListSources, query: ListQuery, after: Place | undefined): Iterable<KeptJob> {
   switch (query.state) {
@@ -46,7 +67,7 @@ function jobsFrom(sources: ListSources, query: ListQuery, after: Place | undefin
     case "running":
       return runningFrom(sources.processes, after);
     case "blocked":
-      return [];
+      return sources.blocked.upwards(after);
     case "completed":
     case "cancelled":
     case "dead":

@@ -1,46 +1,51 @@
 import { type Clock, monotonicMs, systemClock } from "../../clock.ts";
 import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
-import { type AttemptEntry, type JobId, JOB_STATES } from "../../job/job.ts";
-import { type Change, type ChangeResult, changeHead, promoteHead } from "../../job/lifecycle.ts";
+import type { AttemptEntry, JobId } from "../../job/job.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
 import type {
   BeatResult,
   ClaimedJob,
   ClaimRequest,
   ClaimResult,
   CountQuery,
+  DueSchedules,
   GroupResult,
   Interest,
+  KeyPage,
+  KeyQuery,
   LaneInfo,
   LaneSettings,
   LaneTarget,
   Lease,
   ListQuery,
+  LogEntry,
   NewJob,
   Note,
   ProcessBeat,
   ProcessInfo,
+  Promoted,
   RescuedJob,
   RescueRequest,
+  ScheduleWrite,
+  ScheduleWriteResult,
   Settlement,
   SettleResult,
+  Stats,
   Storage,
   StoredJob,
+  StoredSchedule,
   Unwatch,
 } from "../storage.ts";
 import { Batches } from "./batches.ts";
+import { changeJob } from "./change.ts";
 import { giveJobs } from "./give.ts";
 import { JobStore } from "./job-store.ts";
-import {
-  AVAILABLE,
-  claimedJob,
-  dropCheckpoint,
-  type KeptJob,
-  saveCheckpoint,
-  storedJob,
-} from "./kept-job.ts";
-import { listPage } from "./listing.ts";
+import { statsOf } from "./flow-counter.ts";
+import { addLog, AVAILABLE, claimedJob, type KeptJob, saveCheckpoint, storedJob } from "./kept-job.ts";
+import { countJobs, listPage } from "./listing.ts";
 import { Processes } from "./processes.ts";
 import { Runs } from "./runs.ts";
+import { Schedules } from "./schedules.ts";
 
 /** How a memory storage is made. */
 export interface MemoryStorageOptions {
@@ -67,6 +72,7 @@ export class MemoryStorage implements Storage {
 
   #store: JobStore;
   #runs: Runs;
+  #schedules: Schedules;
   readonly #batches = new Batches();
   readonly #processes = new Processes();
 
@@ -81,6 +87,7 @@ export class MemoryStorage implements Storage {
     this.label = label;
     this.#store = new JobStore(label, maxJobs);
     this.#runs = new Runs(this.#store);
+    this.#schedules = new Schedules(this.#store, label);
   }
 
   async open(): Promise<void> {
@@ -94,6 +101,7 @@ export class MemoryStorage implements Storage {
     // Whoever still holds the storage must not hold its jobs.
     this.#store = new JobStore(this.label, 1);
     this.#runs = new Runs(this.#store);
+    this.#schedules = new Schedules(this.#store, this.label);
   }
 
   // ── In ─────────────────────────────────────────────────────────────────────
@@ -104,11 +112,18 @@ export class MemoryStorage implements Storage {
       const answer = this.#batches.answerOf(batchId);
       if (answer !== undefined) return answer;
     }
-    this.#store.checkRoom(groups);
     const now = this.clock.now();
+    this.#store.checkRoom(groups, now);
     const answer = groups.map((group) => this.#store.storeGroup(group, now));
     if (batchId !== undefined) this.#batches.remember(batchId, answer, now);
     return answer;
+  }
+
+  enqueueSync(groups: readonly (readonly NewJob[])[]): GroupResult[] {
+    this.#checkOpen();
+    const now = this.clock.now();
+    this.#store.checkRoom(groups, now);
+    return groups.map((group) => this.#store.storeGroup(group, now));
   }
 
   // ── Through ────────────────────────────────────────────────────────────────
@@ -124,9 +139,17 @@ export class MemoryStorage implements Storage {
     const jobs: ClaimedJob[] = [];
     const process = this.#processes.living(request.processId, this.#liveness());
     if (process !== undefined) {
-      const take = (job: KeptJob): void => {
+      const take = (job: KeptJob): boolean => {
+        if (job.spec.limit !== undefined) {
+          this.#store.limitKeys.stoodInLine(job, -1);
+          if (!this.#store.limitKeys.mayRun(job)) {
+            this.#store.park(job);
+            return false;
+          }
+        }
         this.#runs.lease(job, process, request.token, now);
         jobs.push(claimedJob(job));
+        return true;
       };
       let mayMark = true;
       for (const asked of request.queues) {
@@ -135,12 +158,12 @@ export class MemoryStorage implements Storage {
         if (giveJobs(queue, asked, mayMark, take)) mayMark = false;
       }
     }
-    const next = this.#store.scheduled.first();
+    const nextAt = least(this.#store.scheduled.first()?.at, this.#schedules.firstAt);
     return {
       known: process !== undefined,
       jobs,
       asks: process === undefined ? [] : process.asks(),
-      ...(next === undefined ? {} : { nextAt: next.at }),
+      ...(nextAt === undefined ? {} : { nextAt }),
     };
   }
 
@@ -164,6 +187,8 @@ export class MemoryStorage implements Storage {
     if (job === undefined) return "stale";
     if (note.checkpoint !== undefined) saveCheckpoint(job, note.checkpoint);
     if (note.result !== undefined) job.head = { ...job.head, result: note.result };
+    if (note.progress !== undefined) job.head = { ...job.head, progress: note.progress };
+    if (note.log !== undefined) addLog(job, note.log);
     return "saved";
   }
 
@@ -184,18 +209,32 @@ export class MemoryStorage implements Storage {
 
   // ── Upkeep ─────────────────────────────────────────────────────────────────
 
-  async promote(limit: number): Promise<{ promoted: number; nextAt?: number }> {
+  async promote(limit: number): Promise<Promoted> {
     this.#checkOpen();
     const now = this.clock.now();
     let promoted = 0;
     let next = this.#store.scheduled.first();
     for (; promoted < limit && next !== undefined && next.at <= now; next = this.#store.scheduled.first()) {
       this.#store.scheduled.shift();
-      next.head = promoteHead(next.head);
-      this.#store.arrive(next);
+      this.#store.promote(next, now);
       promoted++;
     }
-    return next === undefined ? { promoted } : { promoted, nextAt: next.at };
+    const tickAt = this.#schedules.firstAt;
+    return {
+      promoted,
+      ...(next === undefined ? {} : { nextAt: next.at }),
+      ...(tickAt === undefined ? {} : { tickAt }),
+    };
+  }
+
+  async dueSchedules(limit: number): Promise<DueSchedules> {
+    this.#checkOpen();
+    return this.#schedules.due(limit, this.clock.now());
+  }
+
+  async writeSchedules(writes: readonly ScheduleWrite[]): Promise<ScheduleWriteResult[]> {
+    this.#checkOpen();
+    return this.#schedules.write(writes, this.clock.now());
   }
 
   async rescue(request: RescueRequest): Promise<RescuedJob[]> {
@@ -226,11 +265,12 @@ export class MemoryStorage implements Storage {
     this.#checkOpen();
     const now = this.clock.now();
     this.#batches.forgetOld(now);
+    this.#store.uniqueKeys.forgetOld(now);
     let pruned = 0;
     for (; pruned < limit; pruned++) {
       const job = this.#store.finished.anyExpired(now);
       if (job === undefined) break;
-      this.#store.remove(job);
+      this.#store.remove(job, now, false);
     }
     return pruned;
   }
@@ -251,6 +291,7 @@ export class MemoryStorage implements Storage {
       {
         lanes: this.#store.lanes,
         scheduled: this.#store.scheduled,
+        blocked: this.#store.blocked,
         finished: this.#store.finished,
         processes: this.#processes,
       },
@@ -260,18 +301,36 @@ export class MemoryStorage implements Storage {
 
   async count(query: CountQuery): Promise<{ n: number; exact: boolean }> {
     this.#checkOpen();
-    const { state, queue, name } = query;
-    const indexes = state === undefined ? ALL_STATES : [JOB_STATES.indexOf(state)];
-    if (queue === undefined && name === undefined)
-      return { n: sum(this.#store.counts, indexes), exact: true };
-    let n = 0;
-    for (const lane of this.#store.lanes.select(queue, name)) n += sum(lane.counts, indexes);
-    return { n, exact: true };
+    return { n: countJobs(this.#store, query), exact: true };
   }
 
   async attempts(id: JobId): Promise<AttemptEntry[]> {
     this.#checkOpen();
     return [...(this.#store.jobs.get(id)?.attempts ?? [])];
+  }
+
+  async logs(id: JobId): Promise<LogEntry[]> {
+    this.#checkOpen();
+    return [...(this.#store.jobs.get(id)?.logs ?? [])];
+  }
+
+  async schedules(): Promise<StoredSchedule[]> {
+    this.#checkOpen();
+    return this.#schedules.all();
+  }
+
+  async keys(query: KeyQuery): Promise<KeyPage> {
+    this.#checkOpen();
+    return this.#store.uniqueKeys.page(query, this.clock.now());
+  }
+
+  async stats({ queue, name }: { readonly queue?: string; readonly name?: string }): Promise<Stats> {
+    this.#checkOpen();
+    const lanes = this.#store.lanes.select(queue, name);
+    return statsOf(
+      Array.from(lanes, ({ flow }) => flow),
+      this.clock.now(),
+    );
   }
 
   async lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }> {
@@ -298,32 +357,8 @@ export class MemoryStorage implements Storage {
     const now = this.clock.now();
     return ids.map((id) => {
       const job = this.#store.jobs.get(id);
-      return job === undefined ? "missing" : this.#change(job, change, now);
+      return job === undefined ? "missing" : changeJob(this.#store, job, change, now);
     });
-  }
-
-  #change(job: KeptJob, change: Change, now: number): ChangeResult {
-    const { result, head, remove } = changeHead(
-      job.head,
-      job.holder !== null,
-      job.spec.retention,
-      change,
-      now,
-    );
-    if (remove === true) {
-      this.#store.remove(job);
-      this.#store.watchers.finished(job.id);
-    } else if (head !== undefined && job.holder !== null) {
-      job.head = head;
-      if (head.cancelAsked !== undefined) job.holder.asked.add(job);
-      this.#store.watchers.asked(job.holder.id);
-    } else if (head !== undefined) {
-      this.#store.leave(job);
-      job.head = head;
-      if (head.state === "cancelled") dropCheckpoint(job);
-      this.#store.arrive(job);
-    }
-    return result;
   }
 
   async configure(target: LaneTarget, settings: LaneSettings): Promise<void> {
@@ -351,12 +386,8 @@ export class MemoryStorage implements Storage {
 /** About 1 GB of small jobs. */
 const MAX_JOBS = 1_000_000;
 
-const ALL_STATES = JOB_STATES.map((_state, index) => index);
-
-function sum(counts: readonly number[], indexes: readonly number[]): number {
-  let n = 0;
-  for (const index of indexes) n += counts[index] ?? 0;
-  return n;
+function least(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined ? b : b === undefined ? a : Math.min(a, b);
 }
 
 function byText(a: string, b: string): number {

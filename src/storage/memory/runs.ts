@@ -21,6 +21,7 @@ export class Runs {
   }
 
   lease(job: KeptJob, process: HoldingProcess, token: string, now: number): void {
+    if (job.spec.limit !== undefined) this.#store.limitKeys.ran(job, 1);
     this.#store.setState(job, RUNNING);
     process.hold(job, token);
     // A marked job is given for a free slot only, so that its start is certain.
@@ -50,7 +51,7 @@ export class Runs {
   }
 
   settle(settlements: readonly Settlement[], now: number): SettleResult[] {
-    this.#store.checkRoom(enqueuedBy(settlements));
+    this.#store.checkRoom(enqueuedBy(settlements), now);
     return settlements.map((settlement) => this.#settleOne(settlement, now));
   }
 
@@ -60,17 +61,20 @@ export class Runs {
     const facts: RunFacts = { token: lease.token, startedAt, now };
     const before = job.head;
     const outcome = heedAsk(before, decided);
-    const after = applyOutcome(before, job.spec.retention, outcome, facts);
+    const after = applyOutcome(before, job.spec, outcome, facts);
     (job.holder as HoldingProcess).letGo(job);
+    const { limit } = job.spec;
+    if (limit !== undefined) this.#store.limitKeys.ran(job, -1);
     job.head = after;
     job.settledGeneration = lease.generation;
     if (after.failures > before.failures) {
       addAttempt(job, attemptEntry(before, after, job.claimedBy, facts));
     }
-    if (!keepsCheckpoint(outcome.state)) dropCheckpoint(job);
+    if (!keepsCheckpoint(outcome.state, job.spec.unique)) dropCheckpoint(job);
     if (outcome.state === "available") this.#store.backToItsPlace(job);
-    else this.#store.arrive(job);
-    if (enqueue !== undefined) for (const spec of enqueue) this.#store.store(spec, now);
+    else this.#store.arrive(job, now);
+    this.#store.admit(limit);
+    if (enqueue !== undefined) for (const spec of enqueue) this.#store.storeGroup([spec], now);
     return "settled";
   }
 

@@ -6,7 +6,7 @@ import { encodeText } from "./text.ts";
 
 const BEAT_CASTS =
   "float8,float8,text,text,text,int,float8,text,boolean,boolean,boolean," +
-  "bigint[],int[],text[],int[],int[],bigint[],int[],text[],int[],int[],text[]";
+  "bigint[],int[],text[],int[],int[],bigint[],int[],text[],int[],int[],text[],text";
 
 /** Show that a process lives. */
 export async function beat(store: Store, claims: Claims, of: ProcessBeat): Promise<BeatResult> {
@@ -29,6 +29,7 @@ export async function beat(store: Store, claims: Claims, of: ProcessBeat): Promi
     ...startParameters(starts, store),
     ...(holds.length === 0 ? [null, null, null, null, null] : leaseParameters(holds, store.leases)),
     done.length === 0 ? null : textArray(done),
+    of.declares === undefined ? null : JSON.stringify(of.declares),
   ];
   const statement = store.statement("beat", `select $s.beat(${placeholders(BEAT_CASTS, 1)})`);
   try {

@@ -1,6 +1,7 @@
 import type { JobId } from "../../job/job.ts";
 import type { Ask, ClaimedJob, ClaimRequest, ClaimResult, Lease } from "../storage.ts";
 import type { Row } from "./database.ts";
+import { decodeExtra } from "./extra.ts";
 import { Hints } from "./hints.ts";
 import { decodeTags } from "./record.ts";
 import { decodeText, encodeText } from "./text.ts";
@@ -86,7 +87,10 @@ export class Claims {
     ];
     const read = async (rows: readonly Row[]): Promise<ClaimResult> => {
       const [meta, ...texts] = rows;
-      const [known, nextAt, waits, asks, places, order, from] = ((meta as Row)[0] as string).split("\x1f");
+      const [known, nextAt, waits, asks, places, order, from, tickAt] = ((meta as Row)[0] as string).split(
+        "\x1f",
+      );
+      const next = firstOf(nextAt, tickAt);
       memory.hints.learn(lanes, places as string, from as string);
       const begins = waits === "1" && !memory.waits;
       memory.waits = waits === "1";
@@ -107,7 +111,7 @@ export class Claims {
         known: known === "1",
         jobs,
         asks: readAsks(asks as string),
-        ...(nextAt === "" ? {} : { nextAt: Number(nextAt) }),
+        ...(next === undefined ? {} : { nextAt: next }),
       };
     };
     return { values, read };
@@ -121,6 +125,12 @@ export class Claims {
     }
     return memory;
   }
+}
+
+/** The first of two instants as text, each empty when there is none. */
+function firstOf(a: string | undefined, b: string | undefined): number | undefined {
+  const instants = [a, b].filter((text) => text !== undefined && text !== "").map(Number);
+  return instants.length === 0 ? undefined : Math.min(...instants);
 }
 
 function inOrder(jobs: readonly ClaimedJob[], order: string): ClaimedJob[] {
@@ -206,14 +216,16 @@ type Rest = [
   givenId: string | null,
   cancelAsked: string | null,
   checkpoint: Record<string, string> | null,
+  extra: string | null,
 ];
 
 function addRest(job: Mutable<ClaimedJob>, rest: Rest): void {
-  const [generation, attempt, priority, runAt, marked, tags, givenId, cancelAsked, checkpoint] = rest;
+  const [generation, attempt, priority, runAt, marked, tags, givenId, cancelAsked, checkpoint, extra] = rest;
   Object.assign(job, { generation, attempt, priority, runAt, marked, tags: decodeTags(tags) });
   if (givenId !== null) job.givenId = decodeText(givenId);
   if (cancelAsked !== null) job.cancelAsked = JSON.parse(cancelAsked) as string;
   if (checkpoint !== null) job.checkpoint = readCheckpoint(checkpoint);
+  if (extra !== null) Object.assign(job, decodeExtra(extra));
 }
 
 /** Keys are JSON texts. `fromEntries` defines keys, so one named `__proto__` is data too. */

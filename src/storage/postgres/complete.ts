@@ -75,7 +75,7 @@ export async function complete(
   const { values, read, failed } = planComplete(store, completions);
   try {
     const [row] = await on.query(
-      store.statement("complete", `select $s.complete(${completePlaceholders()})`),
+      store.statement("complete", `select $s.complete(${completePlaceholders()}, false)`),
       values,
     );
     return read(row);

@@ -1,7 +1,6 @@
 import { JOB_STATES, type JobState } from "../../job/job.ts";
 import type { CountQuery, LaneInfo } from "../storage.ts";
-import { STATE_NUMBERS } from "./migration/first/tables.ts";
-import { stateOf } from "./state-number.ts";
+import { STATE_NUMBERS, stateOf } from "./state-number.ts";
 import type { Store } from "./store.ts";
 import { decodeText, encodeText } from "./text.ts";
 

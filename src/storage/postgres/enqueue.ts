@@ -1,41 +1,65 @@
-import { createHash } from "node:crypto";
 import type { JobId } from "../../job/job.ts";
 import type { EnqueueResult, GroupResult, NewJob } from "../storage.ts";
+import { admitFreed } from "./admit.ts";
 import type { Queryable } from "./database.ts";
+import { encodeExtra } from "./extra.ts";
+import { judge } from "./judge.ts";
+import { keepGiven, takeGiven } from "./given-ids.ts";
 import { encodePolicy, encodeTags } from "./record.ts";
-import { prompt, type Store, textArray } from "./store.ts";
+import { replaceJobs } from "./replace.ts";
+import { prompt, type Store } from "./store.ts";
 import { encodeText } from "./text.ts";
+import { keepKeys, takeKeys } from "./unique-keys.ts";
 
 /** All that one transaction of a user stores bears the same instant, whatever it does in between. */
 export const TRANSACTION_NOW = "floor(extract(epoch from transaction_timestamp()) * 1000)::float8";
 
-/** Store groups of jobs, in one statement when no caller chose an id. */
+/** Store groups of jobs, in one statement when no given id and no unique key is to be looked at. */
 export async function enqueue(
   store: Store,
   groups: readonly (readonly NewJob[])[],
   batchId: string | undefined,
 ): Promise<GroupResult[]> {
-  if (groups.some((group) => group.some(({ givenId }) => givenId !== undefined))) {
-    return store.database.transaction((tx) => enqueueGiven(tx, store, groups, batchId), {
-      deadlineMs: store.promptMs,
-    });
+  if (!groups.some((group) => group.some(isChecked))) {
+    return enqueuePlain(prompt(store), store, groups, batchId);
   }
-  return enqueuePlain(prompt(store), store, groups, batchId);
+  return store.database.transaction(
+    async (tx) => {
+      const results = await enqueueChecked(tx, store, groups, batchId, false);
+      if (groups.some((group) => group.some(mayReplace))) await admitFreed(tx, store);
+      return results;
+    },
+    { deadlineMs: store.promptMs },
+  );
 }
 
-/** As {@link enqueue}, as part of a transaction. @param joins whether that is somebody else's */
+/**
+ * As {@link enqueue}, as part of a transaction. Where that is ours, blocked jobs are let in at its end by whoever
+ * made it: a job that is replaced may have left its place.
+ *
+ * @param joins whether the transaction is somebody else's
+ */
 export async function enqueueIn(
   tx: Queryable,
   store: Store,
   groups: readonly (readonly NewJob[])[],
   joins = false,
 ): Promise<GroupResult[]> {
-  return groups.some((group) => group.some(({ givenId }) => givenId !== undefined))
-    ? enqueueGiven(tx, store, groups, undefined, joins)
+  return groups.some((group) => group.some(isChecked))
+    ? enqueueChecked(tx, store, groups, undefined, joins)
     : enqueuePlain(tx, store, groups, undefined, joins);
 }
 
-/** Store jobs with a settle: whose given id exists is not stored, whatever its payload. */
+function isChecked({ givenId, unique }: NewJob): boolean {
+  return givenId !== undefined || unique !== undefined;
+}
+
+/** Whether a job that waits may be moved because of this one. */
+export function mayReplace({ unique }: NewJob): boolean {
+  return unique?.onConflict === "replace";
+}
+
+/** Store jobs with a settle: whose given id exists, or whose key is held, is not stored. */
 export async function storeJobs(
   tx: Queryable,
   store: Store,
@@ -52,7 +76,7 @@ export async function storeJobs(
   );
 }
 
-// ── Without given ids ────────────────────────────────────────────────────────
+// ── Without a look at what is there ──────────────────────────────────────────
 
 async function enqueuePlain(
   on: Queryable,
@@ -78,8 +102,9 @@ async function insert(
   batchId: string | null,
   joins: boolean,
 ): Promise<JobId[]> {
-  if (!joins && jobs.length === 1 && jobs[0]?.givenId === undefined) {
-    return [await insertOne(on, store, jobs[0] as NewJob, batchId)];
+  const [only] = jobs;
+  if (!joins && jobs.length === 1 && only?.givenId === undefined && !hasExtra(only as NewJob)) {
+    return [await insertOne(on, store, only as NewJob, batchId)];
   }
   const { headers, payloads, given } = segmentsOf(jobs);
   const statement = joins
@@ -131,7 +156,7 @@ function segmentsOf(jobs: readonly NewJob[]): { headers: string; payloads: strin
     let end = start + 1;
     while (end < jobs.length && isAlike(first, jobs[end] as NewJob)) end += 1;
     const run = start === 0 && end === jobs.length ? jobs : jobs.slice(start, end);
-    headers.push(headerOf(first));
+    headers.push(headerOf(first, run));
     payloads.push(JSON.stringify(run.map(({ payload }) => encodeText(payload))));
     given.push(
       run.every(({ givenId }) => givenId === undefined)
@@ -143,7 +168,7 @@ function segmentsOf(jobs: readonly NewJob[]): { headers: string; payloads: strin
   return { headers: `[${headers.join()}]`, payloads: `[${payloads.join()}]`, given: `[${given.join()}]` };
 }
 
-function headerOf(job: NewJob): string {
+function headerOf(job: NewJob, run: readonly NewJob[]): string {
   const { id, text } = encodePolicy(job);
   const tags = encodeTags(job.tags);
   const { later } = job;
@@ -156,7 +181,18 @@ function headerOf(job: NewJob): string {
     k: job.retention.completedMs,
     ...(tags === null ? {} : { t: tags }),
     ...(later === undefined ? {} : "at" in later ? { a: later.at } : { d: later.delayMs }),
+    ...(hasExtra(job) ? { x: run.map(extraOf) } : {}),
+    ...(job.limit === undefined ? {} : { l: 1 }),
   });
+}
+
+function hasExtra({ unique, limit, trace }: NewJob): boolean {
+  return unique !== undefined || limit !== undefined || trace !== undefined;
+}
+
+function extraOf(job: NewJob): readonly (string | number | null)[] {
+  const extra = encodeExtra(job);
+  return [extra?.text ?? null, extra?.keyId ?? null, extra?.limitId ?? null, extra?.concurrency ?? null];
 }
 
 /** Options that were resolved together are the same objects; alike ones that are not cost a header more. */
@@ -167,6 +203,8 @@ function isAlike(a: NewJob, b: NewJob): boolean {
     a.priority === b.priority &&
     a.maxRetries === b.maxRetries &&
     a.timeoutMs === b.timeoutMs &&
+    hasExtra(a) === hasExtra(b) &&
+    (a.limit === undefined) === (b.limit === undefined) &&
     (a.later === b.later ||
       (a.later !== undefined && b.later !== undefined && isSameTime(a.later, b.later))) &&
     (a.backoff === b.backoff || JSON.stringify(a.backoff) === JSON.stringify(b.backoff)) &&
@@ -196,135 +234,47 @@ function idsOf(text: string): JobId[] {
   return ids;
 }
 
-// ── With given ids ───────────────────────────────────────────────────────────
+// ── With a look at what is there ─────────────────────────────────────────────
 
-/** A caller-given id as it stands: who has it, and with which payload. */
-interface Taken {
-  readonly hash: string;
-  /** Its job, or the index of the job that is about to be stored; 0: nobody's yet. */
-  readonly id: JobId;
-  readonly created?: number;
-}
-
-async function enqueueGiven(
+/** In the order of locks: given ids, then the holders of unique keys, then the keys. */
+async function enqueueChecked(
   tx: Queryable,
   store: Store,
   groups: readonly (readonly NewJob[])[],
   batchId: string | undefined,
-  joins = false,
+  joins: boolean,
 ): Promise<GroupResult[]> {
   const jobs = groups.flat();
-  const keyed = jobs.filter(({ givenId }) => givenId !== undefined);
-  const names = textArray(keyed.map(({ name }) => name));
-  const givenIds = textArray(keyed.map(({ givenId }) => givenId as string));
-  const hashes = keyed.map(({ payload }) => hashOf(payload));
-  const [row] = await tx.query(
-    store.statement(
-      "take_given",
-      "select $s.take_given($1, $2::text::text[], $3::text::text[], $4::text::text[])",
-    ),
-    [batchId === undefined ? null : encodeText(batchId), names, givenIds, textArray(hashes)],
-  );
-  const text = row?.[0] as string;
-  // The batch was stored before: this is its answer.
-  if (text.startsWith("[")) return JSON.parse(text) as GroupResult[];
+  const given = await takeGiven(tx, store, jobs, batchId);
+  if (typeof given === "string") return JSON.parse(given) as GroupResult[];
+  const keys = await takeKeys(tx, store, jobs, batchId);
+  if (typeof keys === "string") return JSON.parse(keys) as GroupResult[];
 
-  const taken = new Map<string, Taken>();
-  const ours = new Map<string, NewJob>();
-  for (const entry of text.split(",")) {
-    const [ord, id, hash] = entry.split(" ") as [string, string, string];
-    const job = keyed[Number(ord) - 1] as NewJob;
-    const key = keyOf(job);
-    if (id === "0") ours.set(key, job);
-    else taken.set(key, { hash, id: Number(id) });
-  }
-
-  const { created, answer } = judge(groups, taken);
-  const ids = created.length === 0 ? [] : await insert(tx, store, created, null, joins);
-  const result = answer(ids);
-
-  const kept: { id: JobId; job: NewJob }[] = [];
-  for (const [key, job] of ours) {
-    const { created: index } = taken.get(key) ?? {};
-    kept.push(
-      index === undefined ? { id: 0, job } : { id: ids[index] as JobId, job: created[index] as NewJob },
+  const { created, replaced, answer } = judge(groups, given.taken, keys);
+  const ids: JobId[] = [];
+  const storeUpTo = async (n: number): Promise<void> => {
+    const some = created.slice(ids.length, n);
+    if (some.length > 0) ids.push(...(await insert(tx, store, some, null, joins)));
+  };
+  // In turn, because those that are moved take their places among those that are stored.
+  for (let from = 0; from < replaced.length;) {
+    const { after } = replaced[from] as (typeof replaced)[number];
+    const next = replaced.findIndex((one) => one.after > after);
+    const some = replaced.slice(from, next === -1 ? undefined : next);
+    await storeUpTo(after);
+    await replaceJobs(
+      tx,
+      store,
+      some.map(({ holder, by }) => ({ id: holder.idOf(ids), by })),
+      joins,
     );
+    from += some.length;
   }
-  await tx.query(
-    store.statement(
-      "keep_given",
-      "select $s.keep_given($1, $2::text::float8, $3, $4::text::bigint[], $5::text::text[], $6::text::text[], $7::text::text[])",
-    ),
-    [
-      batchId === undefined ? null : encodeText(batchId),
-      store.now(),
-      JSON.stringify(result),
-      `{${kept.map(({ id }) => id).join()}}`,
-      textArray(kept.map(({ job }) => job.name)),
-      textArray(kept.map(({ job }) => job.givenId as string)),
-      textArray(kept.map(({ job }) => hashOf(job.payload))),
-    ],
-  );
+  await storeUpTo(created.length);
+  const result = answer(ids);
+  // The one that comes last remembers the batch.
+  const remembered = batchId === undefined ? undefined : { batchId, answer: JSON.stringify(result) };
+  await keepKeys(tx, store, keys, ids, remembered);
+  await keepGiven(tx, store, given, created, ids, keys.size > 0 ? undefined : remembered);
   return result;
-}
-
-/** Group by group: which jobs are stored, and what the answer is once their ids are known. */
-function judge(
-  groups: readonly (readonly NewJob[])[],
-  taken: Map<string, Taken>,
-): { created: NewJob[]; answer: (ids: readonly JobId[]) => GroupResult[] } {
-  const created: NewJob[] = [];
-  const answers = groups.map((group): ((ids: readonly JobId[]) => GroupResult) => {
-    const conflict = firstConflict(group, taken);
-    if (conflict !== undefined) {
-      const { index, by } = conflict;
-      return (ids) => ({
-        ok: false,
-        refusal: { kind: "duplicate-id", existing: by === undefined ? 0 : idOf(by, ids) },
-        index,
-      });
-    }
-    const jobs = group.map((job): ((ids: readonly JobId[]) => EnqueueResult) => {
-      const key = job.givenId === undefined ? undefined : keyOf(job);
-      const existing = key === undefined ? undefined : taken.get(key);
-      if (existing !== undefined) return (ids) => ({ status: "existing", id: idOf(existing, ids) });
-      const index = created.push(job) - 1;
-      if (key !== undefined) taken.set(key, { hash: hashOf(job.payload), id: 0, created: index });
-      return (ids) => ({ status: "created", id: ids[index] as JobId });
-    });
-    return (ids) => ({ ok: true, jobs: jobs.map((one) => one(ids)) });
-  });
-  return { created, answer: (ids) => answers.map((one) => one(ids)) };
-}
-
-function idOf({ id, created }: Taken, ids: readonly JobId[]): JobId {
-  return created === undefined ? id : (ids[created] as JobId);
-}
-
-/** The first job of a group whose given id belongs to another payload, in the store or in the group. */
-function firstConflict(
-  group: readonly NewJob[],
-  taken: ReadonlyMap<string, Taken>,
-): { readonly index: number; readonly by?: Taken } | undefined {
-  const inGroup = new Map<string, string>();
-  for (const [index, job] of group.entries()) {
-    if (job.givenId === undefined) continue;
-    const key = keyOf(job);
-    const hash = hashOf(job.payload);
-    const by = taken.get(key);
-    if (by !== undefined && by.hash !== hash) return { index, by };
-    const other = inGroup.get(key);
-    if (other !== undefined && other !== hash) return { index };
-    inGroup.set(key, hash);
-  }
-  return undefined;
-}
-
-function hashOf(payload: string): string {
-  return createHash("sha256").update(payload).digest("base64url");
-}
-
-/** The length keeps a name and an id apart, whatever characters they hold. */
-function keyOf({ name, givenId }: NewJob): string {
-  return `${name.length}:${name}${givenId}`;
 }

@@ -1,10 +1,12 @@
 import type { AttemptEntry, JobHead, JobId } from "../../job/job.ts";
 import { isFinal } from "../../job/job.ts";
 import { forgottenAttempt, keepsCheckpoint } from "../../job/lifecycle.ts";
-import type { Lease } from "../storage.ts";
+import type { Lease, NewJob } from "../storage.ts";
+import { encodeExtra } from "./extra.ts";
 import type { Queryable, Row } from "./database.ts";
-import { STATE_NUMBERS } from "./migration/first/tables.ts";
-import { type JobRecord, readJob } from "./record.ts";
+import type { Value } from "./pg.ts";
+import { STATE_NUMBERS } from "./state-number.ts";
+import { encodePolicy, encodeTags, type JobRecord, readJob } from "./record.ts";
 import { leaseParameters, type Store, textArray } from "./store.ts";
 import { decodeText, encodeText } from "./text.ts";
 
@@ -47,26 +49,37 @@ export interface HeadChange {
   /** The generation of the lease that ended its run. */
   readonly settledGeneration?: number;
   readonly attempt?: AttemptEntry;
+  /** Another job with the same unique key, whose words it takes over. */
+  readonly by?: NewJob;
 }
 
-/** Lock jobs wherever they are. Those that do not exist are not in the answer. */
+/** What the row of a job does not say. */
+const WAITING: ReadonlyMap<number, "scheduled" | "blocked"> = new Map([
+  [STATE_NUMBERS.scheduled, "scheduled"],
+  [STATE_NUMBERS.blocked, "blocked"],
+]);
+
+/** Lock jobs wherever they are. Those that do not exist are not in the answer. @param joins in a transaction of the user */
 export async function lockJobs(
   tx: Queryable,
   store: Store,
   ids: readonly JobId[],
+  joins = false,
 ): Promise<Map<JobId, LockedJob>> {
-  const statement = store.statement(
-    "lock_jobs",
-    "select * from $s.lock_jobs($1::text::float8, $2::text::bigint[])",
-  );
-  const rows = await tx.query(statement, [store.now(), `{${[...new Set(ids)].join()}}`]);
+  const values = [store.now(), `{${[...new Set(ids)].join()}}`];
+  const rows = joins
+    ? await lockedInText(tx, store, values)
+    : await tx.query(
+        store.statement("hold_jobs", "select * from $s.hold_jobs($1::text::float8, $2::text::bigint[])"),
+        values,
+      );
   const jobs = new Map<JobId, LockedJob>();
   for (const row of rows) {
     const [now, place, tid, seq, holder] = row as LockRow;
     const record = readJob(row, 5);
-    const isScheduled = Number(place) === STATE_NUMBERS.scheduled;
+    const state = WAITING.get(Number(place));
     jobs.set(record.id, {
-      record: isScheduled ? { ...record, head: { ...record.head, state: "scheduled" } } : record,
+      record: state === undefined ? record : { ...record, head: { ...record.head, state } },
       place: Number(place),
       tid,
       seq,
@@ -77,6 +90,22 @@ export async function lockJobs(
   return jobs;
 }
 
+/** The same rows as one text: all that comes through a transaction of the user as it is. */
+async function lockedInText(tx: Queryable, store: Store, values: readonly Value[]): Promise<Row[]> {
+  const statement = store.statement(
+    "hold_jobs_joined",
+    "select coalesce(json_agg(h), '[]')::text from $s.hold_jobs($1::text::float8, $2::text::bigint[]) as h",
+  );
+  const [row] = await tx.query(statement, values);
+  const found = JSON.parse(row?.[0] as string) as Record<string, string | number | boolean | null>[];
+  return found.map((one) => Object.values(one).map(asInRow));
+}
+
+function asInRow(value: string | number | boolean | null): string | null {
+  if (value === null || typeof value === "string") return value;
+  return typeof value === "boolean" ? (value ? "t" : "f") : String(value);
+}
+
 /** Lock the jobs of leases. By index: the runs of those that stand. */
 export async function lockRuns(
   tx: Queryable,
@@ -84,8 +113,8 @@ export async function lockRuns(
   leases: readonly Lease[],
 ): Promise<Map<number, LockedRun>> {
   const statement = store.statement(
-    "lock_runs",
-    "select * from $s.lock_runs($1::text::float8, $2::text::bigint[], $3::text::int[], $4::text::text[], $5::text::int[])",
+    "hold_runs",
+    "select * from $s.hold_runs($1::text::float8, $2::text::bigint[], $3::text::int[], $4::text::text[], $5::text::int[])",
   );
   const [ids, generations, tokens, of] = leaseParameters(leases, store.leases);
   const rows = await tx.query(statement, [store.now(), ids, generations, tokens, of]);
@@ -116,7 +145,10 @@ export async function writeHeads(
   changes: readonly HeadChange[],
   tokens: readonly string[] = [],
 ): Promise<void> {
-  const statement = store.statement("write_heads", "select $s.write_heads($1::text::json, $2::text::text[])");
+  const statement = store.statement(
+    "write_heads",
+    "select $s.write_heads($1::text::json, $2::text::text[])::text",
+  );
   await tx.query(statement, [JSON.stringify(changes.map(toRow)), textArray(tokens)]);
 }
 
@@ -172,7 +204,12 @@ function toRow(change: HeadChange): Readonly<Record<string, unknown>> {
     sets_result: after.result !== head.result,
     result: after.result === head.result || after.result === undefined ? null : encodeText(after.result),
     reason: jsonText(after.reason),
-    keeps_checkpoint: !isFinal(after.state) || keepsCheckpoint(after.state),
+    sets_events: after.events !== head.events,
+    events: after.events === head.events ? null : jsonText(after.events),
+    sets_progress: after.progress !== head.progress,
+    progress: after.progress === undefined ? null : encodeText(after.progress),
+    keeps_checkpoint: !isFinal(after.state) || keepsCheckpoint(after.state, record.spec.unique),
+    ...(change.by === undefined ? {} : specOf(change.by)),
     ...(attempt === undefined
       ? {}
       : {
@@ -181,6 +218,22 @@ function toRow(change: HeadChange): Readonly<Record<string, unknown>> {
           forgets: forgottenAttempt(attempt.number),
         }),
     asks,
+  };
+}
+
+/** A new row of the table of policies would make others wait for this transaction: the policy goes with the job. */
+function specOf(job: NewJob): Readonly<Record<string, unknown>> {
+  const extra = encodeExtra(job);
+  return {
+    sets_spec: true,
+    payload: encodeText(job.payload),
+    policy: null,
+    policy_text: encodePolicy(job).text,
+    keep_ms: job.retention.completedMs,
+    tags: encodeTags(job.tags),
+    extra: extra?.text ?? null,
+    limit_id: extra?.limitId ?? null,
+    concurrency: extra?.concurrency ?? null,
   };
 }
 

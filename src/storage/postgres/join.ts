@@ -7,6 +7,8 @@ import { leaseParameters, type Store, textArray } from "./store.ts";
 import { encodeText } from "./text.ts";
 import { asQueryable } from "./user-transaction.ts";
 
+/** Runs completed with one statement: the ids of their jobs must fit into a notification. */
+const TOGETHER = 400;
 /** Lanes of which a process remembers that they exist. */
 const KNOWN_LANES = 10_000;
 /** How long it may take to make a lane: the pool may be empty because of the very transaction that waits for it. */
@@ -38,30 +40,62 @@ export async function enqueueJoined(
 export async function completeJoined(
   store: Store,
   transaction: unknown,
-  { lease, outcome, startedAt }: Completion,
+  completion: Completion,
 ): Promise<SettleResult> {
-  const { result, reason } = outcome;
-  const [row] = await asQueryable(transaction).query(
+  const answer = await completeIn(store, asQueryable(transaction), [completion]);
+  // Anything else means that nothing was done, also when the same lease had completed the job before.
+  return answer === "" ? "settled" : "stale";
+}
+
+/** The same for many runs, of which this process has completed none before. */
+export async function completeAllJoined(
+  store: Store,
+  transaction: unknown,
+  completions: readonly Completion[],
+): Promise<SettleResult[]> {
+  const tx = asQueryable(transaction);
+  // Whoever changes several jobs takes them in the order of their ids, so that nobody waits in a circle.
+  const sorted = completions.toSorted((a, b) => a.lease.id - b.lease.id);
+  const settled = new Set<Completion>();
+  for (let from = 0; from < sorted.length; from += TOGETHER) {
+    const some = sorted.slice(from, from + TOGETHER);
+    const answer = await completeIn(store, tx, some);
+    for (const [index, one] of some.entries()) if (answer === "" || answer[index] === "1") settled.add(one);
+  }
+  return completions.map((one) => (settled.has(one) ? "settled" : "stale"));
+}
+
+/** Answers "" when all were completed now, otherwise for each whether its lease stands or has completed it before. */
+async function completeIn(store: Store, tx: Queryable, completions: readonly Completion[]): Promise<string> {
+  const outcomes = completions.map(({ outcome }) => outcome);
+  const leases = completions.map(({ lease }) => lease);
+  const [row] = await tx.query(
     store.statement(
       "complete_joined",
-      // The end is told in any case: who begins to wait for it before the commit cannot be seen yet.
+      // The ends are told in any case: who begins to wait for them before the commit cannot be seen yet.
       `with answer as materialized (
-         select $s.complete(${completePlaceholders().replace("$1::text::float8", `coalesce($1::text::float8, ${TRANSACTION_NOW})`)}) as text
+         select $s.complete(${completePlaceholders().replace("$1::text::float8", `coalesce($1::text::float8, ${TRANSACTION_NOW})`)}, true) as text
        )
-       select text || case when text = '' then pg_notify($s.channel(), 'f' || $11::text)::text else '' end from answer`,
+       select text || case when text = '' or text like '%1%' then pg_notify($s.channel(), 'f' || $11::text)::text else '' end
+       from answer`,
     ),
     [
       store.now(),
-      ...leaseParameters([lease], store.leases),
-      `{${startedAt}}`,
-      result === undefined ? null : JSON.stringify([encodeText(result)]),
-      reason === undefined ? null : JSON.stringify([JSON.stringify(reason)]),
+      ...leaseParameters(leases, store.leases),
+      `{${completions.map(({ startedAt }) => startedAt).join()}}`,
+      outcomes.every(({ result }) => result === undefined)
+        ? null
+        : JSON.stringify(outcomes.map(({ result }) => (result === undefined ? null : encodeText(result)))),
+      outcomes.every(({ reason }) => reason === undefined)
+        ? null
+        : JSON.stringify(
+            outcomes.map(({ reason }) => (reason === undefined ? null : JSON.stringify(reason))),
+          ),
       null,
-      lease.id,
+      leases.map(({ id }) => id).join(),
     ],
   );
-  // Anything else means that nothing was done, also when the same lease had completed the job before.
-  return row?.[0] === "" ? "settled" : "stale";
+  return row?.[0] ?? "";
 }
 
 /**

@@ -4,7 +4,7 @@ import { badCursor, type Candidate, checkListQuery, takePage } from "../page.ts"
 import type { ListQuery, StoredJob } from "../storage.ts";
 import type { Row, Statement } from "./database.ts";
 import type { Value } from "./pg.ts";
-import { STATE_NUMBERS } from "./migration/first/tables.ts";
+import { STATE_NUMBERS } from "./state-number.ts";
 import { readJob, storedJob } from "./record.ts";
 import type { Store } from "./store.ts";
 import { decodeText, encodeText } from "./text.ts";
@@ -17,7 +17,6 @@ import { decodeText, encodeText } from "./text.ts";
 export async function list(store: Store, query: ListQuery): Promise<{ jobs: StoredJob[]; next?: string }> {
   checkListQuery(query);
   const after = query.after === undefined ? undefined : readCursor(query.state, query.after);
-  if (query.state === "blocked") return { jobs: [] };
   const rows = await store.database.query(...pageOf(store, query, after));
   return takePage(
     query,
@@ -49,15 +48,15 @@ function pageOf(store: Store, query: ListQuery, after: Place | undefined): [Stat
     1 + (passesOver ? Math.max(limit, limits.listScan) : limit),
     limits.listText,
   ];
-  if (state === "available" || state === "scheduled" || state === "running") {
+  if (state === "available" || state === "scheduled" || state === "blocked" || state === "running") {
     const place = [after?.at ?? "-Infinity", after?.place ?? 0];
     return [
-      store.statement(`look_${state}`, `select * from $s.list_${state}(${rest(1)})`),
+      store.statement(`page_${state}`, `select * from $s.page_${state}(${rest(1)})`),
       [...values, ...place, ...bounds],
     ];
   }
   return [
-    store.statement("look_finished", `select * from $s.list_finished($1::text::smallint, ${rest(2)})`),
+    store.statement("page_finished", `select * from $s.page_finished($1::text::smallint, ${rest(2)})`),
     [STATE_NUMBERS[state], ...values, 0, after?.place ?? HIGHEST, ...bounds],
   ];
 }

@@ -1,5 +1,5 @@
 import type { AttemptEntry, JobId } from "../../job/job.ts";
-import type { ProcessInfo, ServedQueue, StoredJob } from "../storage.ts";
+import type { LogEntry, LogLine, ProcessInfo, ServedQueue, StoredJob } from "../storage.ts";
 import type { Row } from "./database.ts";
 import { readJob, storedJob } from "./record.ts";
 import { stateOf } from "./state-number.ts";
@@ -19,7 +19,7 @@ export async function get(store: Store, ids: readonly JobId[]): Promise<(StoredJ
   const wanted = [...new Set(ids)].filter((id) => Number.isSafeInteger(id) && id > 0);
   for (let start = 0; start < wanted.length; start += GET_STEP) {
     const rows = await store.database.query(
-      store.statement("look_get", "select * from $s.get_jobs($1::text::bigint[])"),
+      store.statement("look_get", "select * from $s.look_jobs($1::text::bigint[])"),
       [`{${wanted.slice(start, start + GET_STEP).join()}}`],
     );
     for (const row of rows) {
@@ -30,7 +30,7 @@ export async function get(store: Store, ids: readonly JobId[]): Promise<(StoredJ
   return ids.map((id) => found.get(id));
 }
 
-/** A row of `get_jobs`: the place among the ids, state and holder while it is not finished, the job. */
+/** A row of `look_jobs`: the place among the ids, state and holder while it is not finished, the job. */
 function readFound(row: Row): StoredJob {
   const record = readJob(row, 3);
   const [, number, holder] = row;
@@ -52,13 +52,29 @@ export async function attempts(store: Store, id: JobId): Promise<AttemptEntry[]>
   );
 }
 
+/** As {@link attempts}. An entry is `[number, attempt, line]`. */
+export async function logs(store: Store, id: JobId): Promise<LogEntry[]> {
+  if (!Number.isSafeInteger(id)) return [];
+  const rows = await store.database.query(
+    store.statement("look_log", "select * from $s.job_log($1::text::bigint)"),
+    [id],
+  );
+  return rows
+    .flatMap(([entry, entries]) =>
+      typeof entry === "string" ? [JSON.parse(entry) as LogRow] : (JSON.parse(entries as string) as LogRow[]),
+    )
+    .map(([number, attempt, line]) => ({ number, attempt, ...line }));
+}
+
+type LogRow = readonly [number: number, attempt: number, line: LogLine];
+
 export async function processes(store: Store): Promise<ProcessInfo[]> {
   const rows = await store.database.query(
-    store.statement("look_processes", "select * from $s.look_processes($1::text::float8)"),
+    store.statement("see_processes", "select * from $s.see_processes($1::text::float8)"),
     [store.alive()],
   );
   return rows.map((row) => {
-    const [id, name, host, pid, queues, lostAfterMs, registeredAt, silentMs, lost, running] =
+    const [id, name, host, pid, queues, lostAfterMs, registeredAt, silentMs, lost, running, declares] =
       row as ProcessRow;
     return {
       id: decodeText(id),
@@ -75,11 +91,12 @@ export async function processes(store: Store): Promise<ProcessInfo[]> {
       silentMs: Number(silentMs),
       lost: lost === "t",
       running: Number(running),
+      ...(declares === null ? {} : { declares: JSON.parse(declares) as string[] }),
     };
   });
 }
 
-/** A row of `look_processes`. */
+/** A row of `see_processes`. */
 type ProcessRow = [
   id: string,
   name: string | null,
@@ -91,4 +108,5 @@ type ProcessRow = [
   silentMs: string,
   lost: string,
   running: string,
+  declares: string | null,
 ];

@@ -1,9 +1,10 @@
 import { first } from "./migration/001-first.ts";
+import { keys } from "./migration/002-keys.ts";
 import type { Migration } from "./migration/migration.ts";
 import { type MigrationSql, migrationScript, migrationsSql } from "./migration-sql.ts";
 
 /** Every step of the schema, in order. Append only. */
-export const MIGRATIONS: readonly Migration[] = [first];
+export const MIGRATIONS: readonly Migration[] = [first, keys];
 
 /** The schema that is used when none is named. */
 export const DEFAULT_SCHEMA = "jobwright";

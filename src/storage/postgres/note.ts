@@ -12,11 +12,11 @@ import { encodeText } from "./text.ts";
 export async function note(
   store: Store,
   lease: Lease,
-  { checkpoint, result }: Note,
+  { checkpoint, result, progress, log = [] }: Note,
 ): Promise<"saved" | "stale"> {
   const statement = store.statement(
-    "note",
-    "select $s.note($1::text::bigint, $2::text::int, $3, $4::text::int, $5::text::json, $6)",
+    "save_note",
+    "select $s.save_note($1::text::bigint, $2::text::int, $3, $4::text::int, $5::text::json, $6, $7, $8::text::json)",
   );
   const [row] = await store.database.query(statement, [
     lease.id,
@@ -25,6 +25,8 @@ export async function note(
     store.leases.positionOf(lease),
     checkpoint === undefined ? null : JSON.stringify(Object.entries(checkpoint).map(toEntry)),
     result === undefined ? null : encodeText(result),
+    progress === undefined ? null : encodeText(progress),
+    log.length === 0 ? null : JSON.stringify(log.map(({ at, level, text }) => ({ at, level, text }))),
   ]);
   const answer = row?.[0];
   if (answer === "saved" || answer === "stale") return answer;

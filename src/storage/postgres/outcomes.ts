@@ -2,7 +2,8 @@ import type { JobId } from "../../job/job.ts";
 import { applyOutcome, attemptEntry, heedAsk, type RunFacts } from "../../job/lifecycle.ts";
 import type { Lease, NewJob, Settlement, SettleResult } from "../storage.ts";
 import type { Queryable } from "./database.ts";
-import { storeJobs } from "./enqueue.ts";
+import { admitFreed } from "./admit.ts";
+import { mayReplace, storeJobs } from "./enqueue.ts";
 import { type HeadChange, type LockedRun, lockRuns, writeHeads } from "./heads.ts";
 import { leaseParameters, type Store } from "./store.ts";
 
@@ -44,6 +45,8 @@ async function settleIn(
     }
   }
   await writing.finish();
+  const leavesKeys = [...runs.values()].some(({ record }) => record.spec.limit !== undefined);
+  if (leavesKeys || settlements.some(({ enqueue }) => enqueue?.some(mayReplace))) await admitFreed(tx, store);
   return results;
 }
 
@@ -87,14 +90,16 @@ class Writing {
 /** Whether it makes a difference that the job changes before or after others are stored. */
 function mattersToNewJobs({ job, after, keepsPlace }: HeadChange): boolean {
   if (after?.state === "available") return keepsPlace !== true;
-  return job.record.spec.givenId !== undefined;
+  // An end lets go of what another job may take: its given id, its key.
+  const { givenId, unique } = job.record.spec;
+  return givenId !== undefined || unique !== undefined;
 }
 
 function changeOf(run: LockedRun, { lease, outcome: decided, startedAt }: Settlement): HeadChange {
   const facts: RunFacts = { token: lease.token, startedAt, now: run.now };
   const { head, spec } = run.record;
   const outcome = heedAsk(head, decided);
-  const after = applyOutcome(head, spec.retention, outcome, facts);
+  const after = applyOutcome(head, spec, outcome, facts);
   return {
     job: run,
     after,

@@ -1,105 +1,75 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { StorageClosedError } from "../../errors.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
-import type { Change, ChangeResult } from "../../job/lifecycle.ts";
-import { checkKnown } from "../../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
 import type {
   BeatResult,
   ClaimRequest,
   ClaimResult,
   CountQuery,
+  DueSchedules,
   GroupResult,
   JobDefaults,
   Interest,
+  KeyPage,
+  KeyQuery,
   LaneInfo,
   LaneSettings,
   LaneTarget,
   Lease,
   ListQuery,
+  LogEntry,
   NewJob,
   Note,
   ProcessBeat,
   ProcessInfo,
+  Promoted,
   RescuedJob,
   RescueRequest,
+  ScheduleWrite,
+  ScheduleWriteResult,
   Settlement,
   SettleResult,
+  Stats,
   StoredJob,
+  StoredSchedule,
   Unwatch,
 } from "../storage.ts";
-import type { Completion, TransactionalStorage } from "../transactional.ts";
+import type { Completion, Nested, TransactionalStorage } from "../transactional.ts";
 import { postgresLabel } from "./address.ts";
 import { Awaiting } from "./awaiting.ts";
 import { beat } from "./beat.ts";
 import { change, configure } from "./change.ts";
 import { Claims } from "./claim.ts";
 import { isCompletion } from "./complete.ts";
-import { Database, type PgPool } from "./database.ts";
+import { Database } from "./database.ts";
 import { DatabaseClock } from "./database-clock.ts";
 import { define } from "./define.ts";
 import { enqueue } from "./enqueue.ts";
-import { completeJoined, enqueueJoined } from "./join.ts";
+import { completeAllJoined, completeJoined, enqueueJoined } from "./join.ts";
+import { inSavepoint } from "./savepoint.ts";
 import { Listener } from "./listener.ts";
-import { attempts, count, get, lanes, list, processes } from "./look.ts";
+import { attempts, count, get, lanes, list, logs, processes } from "./look.ts";
 import { migrate } from "./migrate.ts";
 import { DEFAULT_SCHEMA, MIGRATIONS } from "./migrations.ts";
 import { note } from "./note.ts";
 import { Policies } from "./policies.ts";
 import { checkSchemaName, quoteIdentifier } from "./quoting.ts";
 import { rescue } from "./rescue.ts";
+import { dueSchedules, schedules, writeSchedules } from "./schedules.ts";
 import { exchange, settle } from "./settle.ts";
+import { stats } from "./stats.ts";
+import { checkStorageOptions, defined, type PostgresStorageOptions } from "./storage-options.ts";
 import { Leases, statements, type Store } from "./store.ts";
 import { checkVersion } from "./stored-version.ts";
+import { heldKeys } from "./unique-keys.ts";
 import { ensureDays, promote, prune } from "./upkeep.ts";
 import { ANYTHING, readNews, Watchers } from "./watchers.ts";
 
-/** How a PostgreSQL storage is made; exactly one of `url` and `pool`. */
-export interface PostgresStorageOptions {
-  /** `postgres://user:password@host:port/database` */
-  readonly url?: string;
-  /** Your own `pg.Pool`. It stays yours: its settings are not touched, and it is not closed. */
-  readonly pool?: PgPool;
-  /** The schema that holds the tables; made when it is missing. @default "jobwright" */
-  readonly schema?: string;
-  /** Connections for everything but claims and LISTEN, when made from a URL. @default 4 */
-  readonly maxConnections?: number;
-  /** Own connections for claims and beats. @default 1 with a URL, 0 with a pool */
-  readonly claimConnections?: number;
-  /** Where LISTEN works, when `url` or `pool` lead through a pooler in transaction mode. */
-  readonly listenUrl?: string;
-  /** Create or upgrade the schema when the storage is opened. @default true */
-  readonly migrate?: boolean;
-  /** The time that scheduling follows, for tests. @default the database's */
-  readonly clock?: Clock;
-  /** Milliseconds for beats and rescue, for tests. @default the database's */
-  readonly liveness?: () => number;
-  /** Longest time a call may take, in ms. @default 30_000 */
-  readonly deadlineMs?: number;
-  /** Prepare statements by name; given up by itself where a pooler does not keep them. @default true */
-  readonly prepare?: boolean;
-  /** @default warnings and errors as lines on standard error */
-  readonly logger?: Logger;
-}
-
 /** A third of the time for which an enqueue is repeated. */
 const PROMPT_MS = 10_000;
-
-const KNOWN: readonly (keyof PostgresStorageOptions)[] = [
-  "url",
-  "pool",
-  "schema",
-  "maxConnections",
-  "claimConnections",
-  "listenUrl",
-  "migrate",
-  "clock",
-  "liveness",
-  "deadlineMs",
-  "prepare",
-  "logger",
-];
 
 /**
  * Jobs in a PostgreSQL database, for as many processes and machines as the database can serve. What is
@@ -122,7 +92,7 @@ export class PostgresStorage implements TransactionalStorage {
 
   /** @throws InvalidOptionError */
   constructor(options: PostgresStorageOptions) {
-    checkKnown("PostgresStorage option", options, KNOWN);
+    checkStorageOptions(options);
     const { schema = DEFAULT_SCHEMA, clock, liveness, url, pool } = options;
     checkSchemaName(schema);
     this.#options = options;
@@ -245,6 +215,18 @@ export class PostgresStorage implements TransactionalStorage {
     return completeJoined(this.#store, transaction, completion);
   }
 
+  /** The same for runs that were never completed before. */
+  async settleAllIn(transaction: unknown, completions: readonly Completion[]): Promise<SettleResult[]> {
+    this.#checkOpen();
+    return completeAllJoined(this.#store, transaction, completions);
+  }
+
+  /** Do some work in a savepoint of a transaction of the caller. */
+  async nestIn(transaction: unknown, work: (inner: unknown) => Promise<void>): Promise<Nested> {
+    this.#checkOpen();
+    return inSavepoint(transaction, work);
+  }
+
   async note(lease: Lease, what: Note): Promise<"saved" | "stale"> {
     this.#checkOpen();
     return note(this.#store, lease, what);
@@ -263,12 +245,24 @@ export class PostgresStorage implements TransactionalStorage {
 
   // ── Upkeep ─────────────────────────────────────────────────────────────────
 
-  async promote(limit: number): Promise<{ promoted: number; nextAt?: number }> {
+  async promote(limit: number): Promise<Promoted> {
     this.#checkOpen();
     await this.#databaseClock?.compare(this.#store);
     const result = await promote(this.#store, limit);
     if (result.promoted > 0) this.#watchers.tell({ available: "any" });
     return result;
+  }
+
+  async dueSchedules(limit: number): Promise<DueSchedules> {
+    this.#checkOpen();
+    return dueSchedules(this.#store, limit);
+  }
+
+  async writeSchedules(writes: readonly ScheduleWrite[]): Promise<ScheduleWriteResult[]> {
+    this.#checkOpen();
+    const results = await writeSchedules(this.#store, writes);
+    this.#watchers.tell({ available: writes.flatMap(({ jobs = [] }) => jobs) });
+    return results;
   }
 
   async rescue(request: RescueRequest): Promise<RescuedJob[]> {
@@ -302,6 +296,26 @@ export class PostgresStorage implements TransactionalStorage {
   async attempts(id: JobId): Promise<AttemptEntry[]> {
     this.#checkOpen();
     return attempts(this.#store, id);
+  }
+
+  async logs(id: JobId): Promise<LogEntry[]> {
+    this.#checkOpen();
+    return logs(this.#store, id);
+  }
+
+  async schedules(): Promise<StoredSchedule[]> {
+    this.#checkOpen();
+    return schedules(this.#store);
+  }
+
+  async keys(query: KeyQuery): Promise<KeyPage> {
+    this.#checkOpen();
+    return heldKeys(this.#store, query);
+  }
+
+  async stats(query: { readonly queue?: string; readonly name?: string }): Promise<Stats> {
+    this.#checkOpen();
+    return stats(this.#store, query);
   }
 
   async lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }> {
@@ -369,11 +383,4 @@ export class PostgresStorage implements TransactionalStorage {
 /** As the SQL function `channel` makes it. Where cryptography is regulated, neither side has MD5. */
 function channelOf(schema: string): string {
   return `jobwright_${createHash("sha256").update(schema).digest("hex").slice(0, 32)}`;
-}
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** Options that were given. */
-function defined<T extends object>(options: T): Defined<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<T>;
 }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import type { JobError, JobHead, JobId, JobSpec } from "../../job/job.ts";
+import type { HistoryEntry, JobError, JobHead, JobId, JobSpec } from "../../job/job.ts";
 import type { StoredJob } from "../storage.ts";
+import { decodeExtra } from "./extra.ts";
 import { decodeText } from "./text.ts";
-import { STATE_NUMBERS } from "./migration/first/tables.ts";
+import { STATE_NUMBERS } from "./state-number.ts";
 
 /** How jobs stand in columns: text from the driver, in the order of {@link jobColumns}. */
 
@@ -96,11 +97,14 @@ export function jobColumns(from: "job" | "finished"): string {
     own ? "null::double precision" : "j.ended_at",
     own ? "null::double precision" : "j.expires_at",
     own ? "null::text" : "j.reason",
+    "j.extra",
+    "j.progress",
+    "j.events",
   ].join(", ");
 }
 
 /** How many columns {@link jobColumns} names. */
-export const JOB_WIDTH = 29;
+export const JOB_WIDTH = 32;
 
 type Row = readonly (string | null)[];
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -139,6 +143,10 @@ export function readJob(row: Row, at = 0): JobRecord {
   if (endedAt !== undefined) head.endedAt = Number(endedAt);
   if (expiresAt !== undefined) head.expiresAt = Number(expiresAt);
   if (reason !== undefined) head.reason = JSON.parse(reason) as string;
+  const [extra, progress, events] = [maybe(29), maybe(30), maybe(31)];
+  if (extra !== undefined) Object.assign(spec, decodeExtra(extra));
+  if (progress !== undefined) head.progress = decodeText(progress);
+  if (events !== undefined) head.events = JSON.parse(events) as HistoryEntry[];
   return {
     id: Number(text(0)),
     lane: Number(text(1)),

@@ -1,5 +1,16 @@
 import { JOB_STATES, type JobState } from "../../job/job.ts";
-import { STATE_NUMBERS } from "./migration/first/tables.ts";
+
+/** States as numbers, in `finished.state` and `tally`. Completed is the highest: its index entries append. */
+export const STATE_NUMBERS = {
+  none: 0,
+  scheduled: 1,
+  available: 2,
+  blocked: 3,
+  running: 4,
+  cancelled: 5,
+  dead: 6,
+  completed: 7,
+} as const;
 
 const STATES = new Map<number, JobState>(JOB_STATES.map((state) => [STATE_NUMBERS[state], state]));
 

@@ -1,3 +1,4 @@
+import type { Promoted } from "../storage.ts";
 import type { Store } from "./store.ts";
 
 /** Jobs in one statement. */
@@ -7,17 +8,25 @@ const DAYS_EVERY_MS = 60_000;
 /** A day is counted before it goes, however many jobs it has had. */
 const DROP_DEADLINE_MS = 300_000;
 
-/** Make due jobs available in (runAt, id) order. */
-export async function promote(store: Store, limit: number): Promise<{ promoted: number; nextAt?: number }> {
-  const statement = store.statement("promote", "select * from $s.promote($1::text::float8, $2::text::int)");
+/** Make due jobs available, or blocked, in (runAt, id) order. */
+export async function promote(store: Store, limit: number): Promise<Promoted> {
+  const statement = store.statement(
+    "promote_due",
+    "select * from $s.promote_due($1::text::float8, $2::text::int)",
+  );
   let promoted = 0;
   for (;;) {
     const step = Math.min(limit - promoted, STEP);
     const [row] = await store.database.query(statement, [store.now(), step]);
-    const [n, nextAt] = row as [string, string | null];
+    const [n, nextAt, tickAt] = row as [string, string | null, string | null];
     promoted += Number(n);
-    if (Number(n) < step || promoted >= limit)
-      return { promoted, ...(nextAt === null ? {} : { nextAt: Number(nextAt) }) };
+    if (Number(n) < step || promoted >= limit) {
+      return {
+        promoted,
+        ...(nextAt === null ? {} : { nextAt: Number(nextAt) }),
+        ...(tickAt === null ? {} : { tickAt: Number(tickAt) }),
+      };
+    }
   }
 }
 

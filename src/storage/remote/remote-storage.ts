@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import type { Clock } from "../../clock.ts";
 import { InvalidOptionError, StorageClosedError } from "../../errors.ts";
 import type { AttemptEntry, JobId } from "../../job/job.ts";
-import type { Change, ChangeResult } from "../../job/lifecycle.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
 import { checkKnown } from "../../known-options.ts";
 import { lineLogger, type Logger, safeLogger } from "../../logger.ts";
 import { wireLimits } from "../../wire/limits.ts";
@@ -13,24 +13,33 @@ import type {
   ClaimRequest,
   ClaimResult,
   CountQuery,
+  DueSchedules,
   GroupResult,
   Interest,
   JobDefaults,
+  KeyPage,
+  KeyQuery,
   LaneInfo,
   LaneSettings,
   LaneTarget,
   Lease,
   ListQuery,
+  LogEntry,
   NewJob,
   Note,
   ProcessBeat,
   ProcessInfo,
+  Promoted,
   RescuedJob,
   RescueRequest,
+  ScheduleWrite,
+  ScheduleWriteResult,
   Settlement,
   SettleResult,
+  Stats,
   Storage,
   StoredJob,
+  StoredSchedule,
   Unwatch,
 } from "../storage.ts";
 import { Connection } from "./connection.ts";
@@ -38,7 +47,7 @@ import type { Dial } from "./dial.ts";
 import { dialWs, type RemoteTls } from "./dial-ws.ts";
 import { dialZmq } from "./dial-zmq.ts";
 import { RemoteClock } from "./remote-clock.ts";
-import { slices, textOfGroup, textOfSettlement } from "./slices.ts";
+import { slices, textOfGroup, textOfSettlement, textOfWrite } from "./slices.ts";
 
 /** How a remote storage is made. */
 export interface RemoteStorageOptions {
@@ -209,8 +218,21 @@ export class RemoteStorage implements Storage {
 
   // ── Upkeep ─────────────────────────────────────────────────────────────────
 
-  promote(limit: number): Promise<{ promoted: number; nextAt?: number }> {
+  promote(limit: number): Promise<Promoted> {
     return this.#prompt("promote", [limit]);
+  }
+
+  dueSchedules(limit: number): Promise<DueSchedules> {
+    return this.#prompt("dueSchedules", [limit]);
+  }
+
+  async writeSchedules(writes: readonly ScheduleWrite[]): Promise<ScheduleWriteResult[]> {
+    const results: ScheduleWriteResult[] = [];
+    // Each write stands for itself, so that those before one that fails may count.
+    for (const part of slices(writes, textOfWrite)) {
+      results.push(...(await this.#prompt<ScheduleWriteResult[]>("writeSchedules", [part])));
+    }
+    return results;
   }
 
   rescue(request: RescueRequest): Promise<RescuedJob[]> {
@@ -241,6 +263,22 @@ export class RemoteStorage implements Storage {
 
   attempts(id: JobId): Promise<AttemptEntry[]> {
     return this.#call("attempts", [id]);
+  }
+
+  logs(id: JobId): Promise<LogEntry[]> {
+    return this.#call("logs", [id]);
+  }
+
+  schedules(): Promise<StoredSchedule[]> {
+    return this.#call("schedules", []);
+  }
+
+  keys(query: KeyQuery): Promise<KeyPage> {
+    return this.#call("keys", [query]);
+  }
+
+  stats(query: { readonly queue?: string; readonly name?: string }): Promise<Stats> {
+    return this.#call("stats", [query]);
   }
 
   lanes(): Promise<{ lanes: LaneInfo[]; pausedQueues: string[] }> {

@@ -1,4 +1,4 @@
-import type { NewJob, Settlement } from "../storage.ts";
+import type { NewJob, ScheduleWrite, Settlement } from "../storage.ts";
 
 /** Text that one call carries, in characters, unless one entry alone has more: frames stay far below their limit. */
 const SLICE_LENGTH = 8_388_608;
@@ -31,4 +31,15 @@ export function textOfGroup(group: readonly NewJob[]): number {
 export function textOfSettlement({ outcome, enqueue }: Settlement): number {
   const result = outcome.state === "completed" ? (outcome.result?.length ?? 0) : 0;
   return result + (enqueue === undefined ? 0 : textOfGroup(enqueue));
+}
+
+/** Jobs of one write that have the same payload carry it once. */
+export function textOfWrite({ row, jobs = [] }: ScheduleWrite): number {
+  let length = row?.text.length ?? 0;
+  let before: string | undefined;
+  for (const { payload } of jobs) {
+    if (payload !== before) length += payload.length;
+    before = payload;
+  }
+  return length;
 }

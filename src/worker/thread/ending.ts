@@ -2,9 +2,9 @@ import { InvalidPayloadError, UnrecoverableError } from "../../errors.ts";
 import { serializeError } from "../../job/error.ts";
 import type { RunEnd } from "../../job/lifecycle.ts";
 import { limits } from "../../job/limits.ts";
-import type { Validation } from "../../job/options.ts";
 import { directiveOf, RetryAfter } from "../../job/outcome.ts";
 import { valueText } from "../../job/payload.ts";
+import type { Validation } from "../../job/validation.ts";
 
 /** What a handler returned, as the end of its run: data, so that it can come from a thread. */
 export function endOfReturn(value: unknown): RunEnd {

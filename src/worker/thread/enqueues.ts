@@ -1,8 +1,11 @@
 import { InvalidOptionError, InvalidPayloadError, PayloadTooLargeError } from "../../errors.ts";
 import type { AnyJobDefinition } from "../../job/definition.ts";
 import { limits } from "../../job/limits.ts";
-import { type EnqueueOptions, isUnchecked, validatePayload } from "../../job/options.ts";
+import { keyRules, keysAsOptions, laidOver, resolveKeys } from "../../job/key-options.ts";
+import { type EnqueueOptions, SHARED } from "../../job/options.ts";
 import { payloadText } from "../../job/payload.ts";
+import { isUnchecked, validatePayload } from "../../job/validation.ts";
+import { isAroundEnqueues } from "../../middleware.ts";
 import type { EnqueuedJob, ThreadJobs } from "../context.ts";
 import type { Link } from "./link.ts";
 import type { ThreadItem } from "./messages.ts";
@@ -67,14 +70,22 @@ async function itemOf(
       "Use what defineJob() returns, or the name of a definition.",
     );
   }
+  if (isAroundEnqueues(definition.middleware)) {
+    throw new InvalidOptionError(
+      "definition",
+      definition.name,
+      "Its middleware stands in the main thread: enqueue it by its name, as the worker has it.",
+    );
+  }
   const input = payload === undefined && isUnchecked(definition) ? null : payload;
   const checked = await validatePayload(definition, input);
   if (!checked.ok) throw new InvalidPayloadError(definition.name, checked.issues);
+  const text = payloadText(definition.name, input);
   return {
     name: definition.name,
     byName: false,
-    payload: payloadText(definition.name, input),
-    options: calledWith(definition, checked.payload, options),
+    payload: text,
+    options: calledWith(definition, checked.payload, options, text),
   };
 }
 
@@ -83,16 +94,20 @@ function calledWith(
   definition: AnyJobDefinition,
   payload: unknown,
   call: EnqueueOptions | undefined,
+  text: string,
 ): EnqueueOptions {
   const said = Object.fromEntries(Object.entries(call ?? {}).filter(([, value]) => value !== undefined));
   const defined = Object.entries(definition.options as Record<string, unknown>).flatMap(([key, value]) => {
-    if (value === undefined || key in said) return [];
+    if (value === undefined || key in said || !SHARED.includes(key)) return [];
     return [[key, typeof value === "function" ? (value as (payload: unknown) => unknown)(payload) : value]];
   });
   const retention = { ...definition.options.retention, ...call?.retention };
+  const { concurrencyKey: _short, ...others } = said;
+  const rules = laidOver(keyRules(definition.options, true), keyRules(call ?? {}, false));
   return {
     ...Object.fromEntries(defined),
-    ...said,
+    ...others,
+    ...keysAsOptions(resolveKeys(rules, definition.name, payload, text)),
     ...(Object.keys(retention).length > 0 ? { retention } : {}),
   };
 }

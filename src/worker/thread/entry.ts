@@ -1,6 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { StateError } from "../../errors.ts";
 import type { RunEnd } from "../../job/lifecycle.ts";
+import { runScope } from "../../run-scope.ts";
 import { endOfReturn, endOfThrow } from "./ending.ts";
 import { loadHandler } from "./handler.ts";
 import { Link } from "./link.ts";
@@ -25,7 +26,14 @@ async function endOfHandler(module: string, link: Link): Promise<RunEnd> {
   try {
     const start = await link.begin();
     const handler = await loadHandler(module);
-    return endOfReturn(await handler(start.payload, new HandlerContext(start, link)));
+    const ctx = new HandlerContext(start, link);
+    const run = (): unknown => handler(start.payload, ctx);
+    // Asked now: the module of the handler may have been the first to want to know.
+    const { enter } = runScope;
+    const { id, name, queue, attempt } = start.job;
+    return endOfReturn(
+      await (enter === undefined ? run() : enter(() => ({ id, name, queue, attempt }), run)),
+    );
   } catch (thrown) {
     return endOfThrow(thrown);
   }

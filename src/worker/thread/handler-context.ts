@@ -4,7 +4,7 @@ import type { Logger } from "../../logger.ts";
 import type { Checkpoint, RunningJobInfo, ThreadContext, ThreadJobs } from "../context.ts";
 import { enqueuesBy } from "./enqueues.ts";
 import type { Link, Start } from "./link.ts";
-import { checkpointOf, earlyResult } from "./saved-values.ts";
+import { checkpointOf, earlyResult, progressText } from "./saved-values.ts";
 
 /** The handler's view of its run, in a thread. */
 export class HandlerContext implements ThreadContext {
@@ -37,6 +37,14 @@ export class HandlerContext implements ThreadContext {
   async setResult(value: unknown): Promise<void> {
     const text = earlyResult(value);
     await this.#link.call({ kind: "result", text }, text.length);
+  }
+
+  progress(done: number, note?: string): void {
+    this.#link.progress(progressText(done, note));
+  }
+
+  get setup(): never {
+    return unavailable("ctx.setup", "Make what the handler needs in its own module.");
   }
 
   get state(): never {

@@ -5,6 +5,9 @@ import type { EnqueuedJob } from "../context.ts";
 import { errorOf } from "./failure.ts";
 import type { Call, FromThread, ToThread } from "./messages.ts";
 
+/** How often a thread tells how far it is. */
+const PROGRESS_MS = 250;
+
 /** The first message, with what the handler is to do. */
 export type Start = ToThread & { readonly kind: "run" };
 
@@ -31,6 +34,8 @@ export class Link {
   #second = 0;
   #lines = 0;
   #leftOut = 0;
+  #progress: string | undefined;
+  #progressTimer: NodeJS.Timeout | undefined;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -57,6 +62,7 @@ export class Link {
   /** Nothing more is said or heard. */
   end(): void {
     this.#tellLeftOut();
+    this.#tellProgress();
     this.#port.close();
   }
 
@@ -128,6 +134,20 @@ export class Link {
     }
     const text = String(message).slice(0, limits.threadLogText);
     this.#post({ kind: "log", level, message: text, ...fitting(details) });
+  }
+
+  /** Only the newest is told, and not more often than it is saved. */
+  progress(text: string): void {
+    this.#progress = text;
+    this.#progressTimer ??= setTimeout(() => this.#tellProgress(), PROGRESS_MS);
+    this.#progressTimer.unref();
+  }
+
+  #tellProgress(): void {
+    clearTimeout(this.#progressTimer);
+    this.#progressTimer = undefined;
+    if (this.#progress !== undefined) this.#post({ kind: "progress", text: this.#progress });
+    this.#progress = undefined;
   }
 
   #tellLeftOut(): void {

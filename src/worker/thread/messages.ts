@@ -45,6 +45,8 @@ export type FromThread =
       readonly message: string;
       readonly details?: Readonly<Record<string, unknown>>;
     }
+  /** How far it is, as it is stored. */
+  | { readonly kind: "progress"; readonly text: string }
   | { readonly kind: "call"; readonly call: number; readonly what: Call };
 
 /** What a handler asks of the main thread. Values are JSON text: written, and checked, in the thread. */

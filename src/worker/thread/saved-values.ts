@@ -43,3 +43,21 @@ export function earlyResult(value: unknown): string {
   }
   return valueText("The result", value, limits.resultBytes);
 }
+
+/**
+ * How far a run is, as it is stored.
+ *
+ * @throws InvalidOptionError
+ */
+export function progressText(done: number, note?: string): string {
+  if (typeof done !== "number" || !(done >= 0 && done <= 1)) {
+    throw new InvalidOptionError("progress", done, "Use a number from 0 to 1.");
+  }
+  if (note === undefined) return JSON.stringify({ done });
+  if (typeof note !== "string") throw new InvalidOptionError("note", note, "Use a text, or leave it out.");
+  // Escapes make it longer; a note only describes, so it is cut and not refused.
+  for (let length = Math.min(note.length, limits.progressText); ; length = Math.floor(length / 2)) {
+    const text = JSON.stringify({ done, note: note.slice(0, length).toWellFormed() });
+    if (text.length <= limits.progressText) return text;
+  }
+}
