@@ -21,11 +21,21 @@ const alias = Object.entries(manifest.exports).flatMap(([subpath, target]) => {
   };
 });
 
+/**
+ * Every Node reads and checks the certificates of this variable when it starts, which can take longer than all else it
+ * does then. Only npm talks to other machines; test/support/command.ts gives it the variable back.
+ */
+const certificates = process.env["NODE_EXTRA_CA_CERTS"];
+if (certificates) {
+  process.env["JOBWRIGHT_TEST_CERTIFICATES"] = certificates;
+  delete process.env["NODE_EXTRA_CA_CERTS"];
+}
+
 const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
 /** A process of its own for what ends processes, measures, or replaces a module before anybody has loaded it. */
 const apart = [
   "src/storage/lmdb/durable.test.ts",
-  "test/{cli,crash,lmdb,server,supervisor,postgres/faults}/**/*.test.ts",
+  "test/{lmdb,server,supervisor,postgres/faults}/**/*.test.ts",
   "test/{bench,demo,examples,flat,package,set-up}.test.ts",
   "test/postgres/{completion-kills,idle,outages,server,set-up}.test.ts",
   "test/worker/{liveness,signals,stop,threads*}.test.ts",

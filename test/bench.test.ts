@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { judge } from "../bench/gate/judge.mjs";
 import { built, root } from "./support/built.ts";
 import { temporaryFolder } from "./support/folders.ts";
 import { ask } from "./support/postgres/ask.ts";
@@ -81,3 +82,15 @@ function missed(drains: readonly Row[]): string[] {
 async function serverToUse(): Promise<Record<string, string>> {
   return isLong ? {} : { BENCH_DATABASE_URL: (await ask("shared")).url };
 }
+
+describe("the gate against slower releases", () => {
+  it("compares pairs taken in turn, so that a machine that drifts is no verdict", () => {
+    const drifting = { before: [100, 50, 200], now: [99, 49, 205] };
+    const slower = { before: [100, 50, 200], now: [80, 41, 150] };
+    expect(judge({ drifting, slower }).map(({ measure, isSlower }) => [measure, isSlower])).toEqual([
+      ["drifting", false],
+      ["slower", true],
+    ]);
+    expect(judge({ drifting })[0]).toMatchObject({ before: 100, now: 99, ratio: 0.99 });
+  });
+});

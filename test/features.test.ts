@@ -1,9 +1,37 @@
 import { describe, expect, it } from "vitest";
+import { root } from "./support/built.ts";
 import { ownFiles, readOwn } from "./support/source-files.ts";
 
 // Goal: docs/features.md promises nothing that no test proves, and hides nothing that is missing.
-// Method: its tables are read: every row there is stands in one of them, once; cited tests exist by name, and
-// run on the storages that the row names.
+// Method: its tables are read: every row there is stands in one of them, once; cited tests exist by name. That they
+// ran and passed, on the storages that the row names, is checked after a whole run by scripts/check-features.mjs,
+// whose judgement is tested here.
+
+interface Features {
+  readonly built: readonly {
+    readonly row: string;
+    readonly what: string;
+    readonly on: string;
+    readonly citations: readonly { readonly file: string; readonly titles: readonly string[] }[];
+  }[];
+  readonly notApplying: readonly { readonly row: string; readonly why: string }[];
+}
+
+interface RanTest {
+  readonly file: string;
+  readonly name: string;
+  readonly title: string;
+  readonly status: string;
+}
+
+const { readFeatures, problemsIn, runsIn, testsIn } = (await import(
+  new URL("scripts/features.mjs", `file://${root}`).href
+)) as {
+  readFeatures(text: string): Features;
+  problemsIn(features: Features, tests: readonly RanTest[]): string[];
+  runsIn(file: string): string;
+  testsIn(report: unknown, folder: string): RanTest[];
+};
 
 /** How many rows each letter has. */
 const ROWS = {
@@ -11,54 +39,37 @@ const ROWS = {
   ...{ H: 12, I: 10, J: 17, K: 8, L: 8, M: 9 },
 };
 
-/** What the first release must have. */
-const REQUIRED =
-  "A1 A2 A4 A5 A6 A12 A14 A15 B1 B3 B6 B7 B8 B15 B16 B17 C2 C3 C8 C9 C10 D7 D8 D10 D12 " +
-  "E1 E2 E3 E4 E5 E6 E7 E10 E11 E15 F1 F2 F3 F4 F5 F6 F7 F8 F9 F11 G1 G2 G3 G4 G5 G7 G8 G10 G11 G12 " +
-  "H1 H2 H3 H5 H8 H12 I1 I2 I3 I4 I6 I7 I8 J1 J2 J4 J5 J6 J15 K1 K2 K4 K5 K6 K7 K8";
+/** Rows that need no test; whoever adds one decides something for the users. */
+const NOT_APPLYING = ["E12", "L6", "M3"];
 
-const [, builtText = "", openText = ""] = readOwn("docs/features.md").split(/^## (?:Built|Open)$/m);
-const built = rowsOf(builtText).map(([row = "", what = "", on = "", proof = ""]) => ({
-  ...{ row, what, on },
-  citations: citationsIn(proof),
-}));
-const open = rowsOf(openText).map(([row = "", missing = ""]) => ({ row, missing }));
+const { built, notApplying } = readFeatures(readOwn("docs/features.md"));
 const committed = ownFiles();
 
 describe("docs/features.md", () => {
-  it("has every row once, built or open", () => {
+  it("has every row once: built, or with the reason why it does not apply", () => {
     const all = Object.entries(ROWS).flatMap(([letter, n]) =>
       Array.from({ length: n }, (_, index) => `${letter}${index + 1}`),
     );
-    const listed = [...built, ...open].map(({ row }) => row);
+    const listed = [...built, ...notApplying].map(({ row }) => row);
     expect(listed.toSorted()).toEqual(all.toSorted());
   });
 
-  it("has built what the first release must have", () => {
-    const done = new Set(built.map(({ row }) => row));
-    expect(REQUIRED.split(" ").filter((row) => !done.has(row))).toEqual([]);
+  it("says why in a sentence", () => {
+    expect(notApplying.map(({ row }) => row)).toEqual(NOT_APPLYING);
+    expect(notApplying.filter(({ why }) => !/^[A-Z].{40,}\.$/.test(why))).toEqual([]);
   });
 
-  it("says of each open row what is missing", () => {
-    expect(open.length).toBeGreaterThan(0);
-    expect(open.filter(({ missing }) => missing.length < 10)).toEqual([]);
-  });
-
-  it.each(built)("$row is proven by tests that exist, where it says", ({ what, on, citations }) => {
+  it.each(built)("$row is proven by tests that exist", ({ what, on, citations }) => {
     expect(what.length).toBeGreaterThan(20);
     expect(citations.length).toBeGreaterThan(0);
     for (const { file, titles } of citations) {
       expect(committed).toContain(file);
-      expect(file.endsWith(".test.ts") || isRunOverAll(file), file).toBe(true);
+      expect(runsIn(file).endsWith(".test.ts"), file).toBe(true);
       expect(titles.length, file).toBeGreaterThan(0);
       const text = readOwn(file);
       for (const title of titles) expect(isTitleIn(text, title), `${file}: ${title}`).toBe(true);
     }
-    const files = citations.map(({ file }) => file);
     expect(["all", "–", "memory", "lmdb", "postgres"]).toContain(on);
-    expect(on === "all" ? files.filter(runsOnAll) : files).not.toEqual([]);
-    const isOfOne = on === "memory" || on === "lmdb" || on === "postgres";
-    expect(isOfOne ? files.filter((file) => !runsOn(on, file)) : []).toEqual([]);
   });
 
   it("is checked in earnest", () => {
@@ -67,34 +78,58 @@ describe("docs/features.md", () => {
     expect(isTitleIn('it("does this, too", () => {});', "does this")).toBe(false);
     expect(isTitleIn('const text = "does this",', "does this")).toBe(false);
     expect(isTitleIn('{ name: "does this", run() {} }', "does this")).toBe(true);
-    expect(citationsIn("`a.test.ts`: “one” · “two”; `b.test.ts`: “three”")).toEqual([
-      { file: "a.test.ts", titles: ["one", "two"] },
-      { file: "b.test.ts", titles: ["three"] },
-    ]);
   });
 });
 
-/** The cells of every row of every table. */
-function rowsOf(text: string): string[][] {
-  return text
-    .split("\n")
-    .filter((line) => /^\| [A-M]\d+ \|/.test(line))
-    .map((line) =>
-      line
-        .slice(1, -1)
-        .split("|")
-        .map((cell) => cell.trim()),
-    );
-}
+describe("the judgement of what ran", () => {
+  const page = (on: string, proof: string): Features =>
+    readFeatures(`## Built\n\n| A1 | what it does | ${on} | ${proof} |\n\n## Does not apply, and why\n`);
+  const ran = (name: string, status = "passed", file = "test/a.test.ts"): RanTest => ({
+    ...{ file, name, status },
+    title: name.split(": ").at(-1) ?? "",
+  });
+  const proof = "`test/a.test.ts`: “one” · “two of %s”";
+  const everywhere = ["memory", "lmdb", "postgres"].map((label) => ran(`on ${label}: one`));
 
-function citationsIn(proof: string): { readonly file: string; readonly titles: string[] }[] {
-  const found: { file: string; titles: string[] }[] = [];
-  for (const [, file, title] of proof.matchAll(/`([^`]+)`|“([^”]+)”/g)) {
-    if (file !== undefined) found.push({ file, titles: [] });
-    else if (title !== undefined) found.at(-1)?.titles.push(title);
-  }
-  return found;
-}
+  it("is content with what passed on every storage", () => {
+    expect(problemsIn(page("all", proof), [...everywhere, ran("two of three")])).toEqual([]);
+  });
+
+  it.each<[what: string, on: string, tests: readonly RanTest[], problem: RegExp]>([
+    ["did not run", "all", everywhere, /^A1: test\/a\.test\.ts: “two of %s” did not run$/],
+    ["failed once", "all", [...everywhere, ran("two of 2"), ran("x: one", "failed")], /“one” failed$/],
+    ["was skipped", "–", [ran("one", "skipped"), ran("two of 2")], /“one” was skipped$/],
+    ["ran elsewhere", "–", [ran("one", "passed", "b.test.ts"), ran("two of 2")], /“one” did not run$/],
+    [
+      "lacks a storage",
+      "all",
+      [...everywhere.slice(1), ran("two of 2")],
+      /^A1: none .* memory, lmdb, postgres$/,
+    ],
+    ["is of another storage", "postgres", [ran("on lmdb: one"), ran("two of 2")], /passed on postgres$/],
+  ])("notices what %s", (_what, on, tests, problem) => {
+    const problems = problemsIn(page(on, proof), tests);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(problem);
+  });
+
+  it("finds the cases of the shared suites where they run, and reads the report of vitest", () => {
+    const report = {
+      testResults: [
+        {
+          name: "/checkout/test/storage.test.ts",
+          assertionResults: ["memory", "lmdb", "postgres"].map((label) => ({
+            ...{ title: "keeps a dead job", status: "passed" },
+            fullName: `storage contract: ${label} prune keeps a dead job`,
+          })),
+        },
+      ],
+    };
+    const cited = page("all", "`src/testing/storage-suite/prune.ts`: “keeps a ${outcome.state} job”");
+    expect(problemsIn(cited, testsIn(report, "/checkout/"))).toEqual([]);
+    expect(problemsIn(cited, [])).toHaveLength(1);
+  });
+});
 
 /** Whether a test or a case of a table has this name: a whole literal where such names stand. */
 function isTitleIn(text: string, title: string): boolean {
@@ -102,23 +137,4 @@ function isTitleIn(text: string, title: string): boolean {
     const after = pieces[index + 1];
     return after !== undefined && /(?:[([]|\bname:)\s*["`]$/.test(before) && /^["`],/.test(after);
   });
-}
-
-/** Cases that are defined here and run elsewhere, over every storage. */
-function isRunOverAll(file: string): boolean {
-  return /^(?:src\/testing\/storage-suite|test\/model)\//.test(file);
-}
-
-/** Runs its cases over every storage. */
-function runsOnAll(file: string): boolean {
-  if (isRunOverAll(file)) return true;
-  const text = readOwn(file);
-  return /\bstorages\b/.test(text) || (/\bmemory\b/.test(text) && /\blmdb\b/.test(text));
-}
-
-/** Runs its cases over this storage. */
-function runsOn(storage: string, file: string): boolean {
-  // What is killed and frozen shares a storage that outlives it: those of `test/crash/places.ts`.
-  const outlives = storage === "lmdb" || storage === "postgres";
-  return runsOnAll(file) || file.includes(storage) || (outlives && file.startsWith("test/crash/"));
 }

@@ -199,6 +199,17 @@ describe("the work", () => {
     expect(await done(["test:long"])).toEqual(["vitest run long"]);
   });
 
+  it("is followed by a look at what it proved, when all of it ran", async () => {
+    project.remove("checked");
+    await done(["test", "src/job"]);
+    expect(project.has("checked")).toBe(false);
+    await done(["test"]);
+    await done(["test:long"]);
+    expect(project.read("checked")).toBe("with a report\nwith a report\n");
+    expect((await project.start(["test"], { CHECK_EXIT: "4" }).ended).exitCode).toBe(4);
+    expect((await project.start(["test"], { EXIT: "5", CHECK_EXIT: "4" }).ended).exitCode).toBe(5);
+  });
+
   it("gets the signal we get, once, and is waited for", async () => {
     const run = project.start(["test"], { WAIT: "1" });
     await run.printed("waiting");

@@ -160,6 +160,38 @@ defineJob({
   run: (payload) => payload.tenant,
 });
 
+defineJob({
+  name: "by-keys",
+  payload: z.object({ tenant: z.string(), at: z.string().transform((text) => new Date(text)) }),
+  // Functions of keys see the schema's output, too, without saying its type.
+  unique: {
+    key: (payload) => {
+      expectTypeOf(payload).toEqualTypeOf<{ tenant: string; at: Date }>();
+      return payload.at.getTime();
+    },
+    while: "waiting",
+    onConflict: "replace",
+  },
+  limit: { key: ({ tenant }) => tenant, concurrency: 2 },
+  run: ({ tenant }) => tenant,
+});
+defineJob({
+  name: "by-short-keys",
+  payload: json<{ a: string }>(),
+  concurrencyKey: ({ a }) => a,
+  unique: true,
+});
+defineJob({ name: "by-fixed-keys", unique: "one", limit: 3, resetAttempts: "checkpoint" });
+const dated = json<{ a: Date }>();
+// @ts-expect-error a key is text or a number
+defineJob({ name: "x", payload: dated, unique: { key: ({ a }) => a } });
+// @ts-expect-error the payload has no such member
+defineJob({ name: "x", payload: dated, limit: { key: ({ b }) => String(b), concurrency: 1 } });
+// @ts-expect-error a limit says how many
+defineJob({ name: "x", limit: { key: "a" } });
+// @ts-expect-error held while what?
+defineJob({ name: "x", unique: { while: "running" } });
+
 // @ts-expect-error there is no such option
 defineJob({ name: "x", retries: 3 });
 // @ts-expect-error a queue is a name
@@ -239,6 +271,11 @@ void call;
 // @ts-expect-error an instant is a Date
 const callAt: EnqueueOptions = { at: "2030-01-01" };
 void callAt;
+const callKeys: EnqueueOptions = { unique: { onConflict: "error" }, limit: { concurrency: 2 } };
+void callKeys;
+// @ts-expect-error a call has the payload at hand: no functions
+const callKey: EnqueueOptions = { unique: { key: () => "a" } };
+void callKey;
 // @ts-expect-error a call has the payload at hand: no functions
 const callComputed: EnqueueOptions = { queue: () => "a" };
 void callComputed;

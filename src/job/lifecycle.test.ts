@@ -2,12 +2,11 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { backoffMs, exponential, fixed } from "./backoff.ts";
-import type { JobError, JobHead, Retention } from "./job.ts";
+import type { HistoryEntry, JobError, JobHead, Retention } from "./job.ts";
+import type { LimitKey, UniqueKey } from "./key.ts";
 import {
   applyOutcome,
   attemptEntry,
-  type Change,
-  changeHead,
   decide,
   forgottenAttempt,
   instantOf,
@@ -18,6 +17,7 @@ import {
   type RunEnd,
   type RunFacts,
   type RunningJob,
+  stateAt,
 } from "./lifecycle.ts";
 import { limits } from "./limits.ts";
 
@@ -26,6 +26,9 @@ const lostError = { name: "ProcessLostError", code: "JOBWRIGHT_PROCESS_LOST" };
 const retention: Retention = { completedMs: 1_000, cancelledMs: 2_000, deadMs: 3_000 };
 const now = 1_700_000_000_000;
 const facts: RunFacts = { token: "p1:7", startedAt: now - 50, now };
+
+const limit: LimitKey = { scope: "a", key: "account 7", concurrency: 2 };
+const unique: UniqueKey = { scope: "a", key: "order 7", while: "live", onConflict: "keep" };
 
 /** First run, two retries, 1 s apart. */
 const fresh: RunningJob = { attempt: 0, maxRetries: 2, backoff: fixed("1s") };
@@ -62,6 +65,18 @@ describe("decide", () => {
       "an unrecoverable throw, retries without end",
       { ...fresh, maxRetries: null },
       threwFatal,
+      { state: "dead", error },
+    ],
+    [
+      "a throw of a run that got further: counted anew",
+      { ...lastTry, gotFurther: true },
+      threw,
+      { state: "scheduled", later: { delayMs: 1_000 }, attempt: "first", error },
+    ],
+    [
+      "a throw of a run that got further, without retries",
+      { ...fresh, maxRetries: 0, gotFurther: true },
+      threw,
       { state: "dead", error },
     ],
     ["RetryAfter", fresh, retryAfter, retryIn(9_000)],
@@ -180,7 +195,7 @@ describe("decide", () => {
 
 describe("newHead", () => {
   test("is available when its time has come, scheduled before", () => {
-    expect(newHead(3, now, now)).toEqual({
+    expect(newHead({ priority: 3 }, now, now)).toEqual({
       state: "available",
       priority: 3,
       generation: 0,
@@ -191,10 +206,18 @@ describe("newHead", () => {
       snoozes: 0,
       releases: 0,
     });
-    expect(newHead(0, now - 1, now).state).toBe("available");
-    expect(newHead(0, now + 1, now).state).toBe("scheduled");
+    expect(newHead({ priority: 0 }, now - 1, now).state).toBe("available");
+    expect(newHead({ priority: 0 }, now + 1, now).state).toBe("scheduled");
+  });
+
+  test("with a limit is scheduled even if its time has come: promotion counts its key", () => {
+    expect(newHead({ priority: 3, limit }, now, now)).toMatchObject({ state: "scheduled", runAt: now });
+    expect(stateAt(limit, now - 1, now)).toBe("scheduled");
+    expect(stateAt(undefined, now - 1, now)).toBe("available");
   });
 });
+
+const earlier: HistoryEntry = { at: now - 99_500, kind: "released" };
 
 /** A job on its third life: it failed before, was snoozed and released, is marked, and is asked to cancel. */
 const running: JobHead = {
@@ -211,6 +234,8 @@ const running: JobHead = {
   settledBy: "p0:1",
   error: { name: "Error", message: "earlier" },
   startedAt: now - 99_000,
+  progress: "0.5",
+  events: [earlier],
 };
 
 describe("applyOutcome", () => {
@@ -218,12 +243,15 @@ describe("applyOutcome", () => {
   const { error: _error, ...clean } = unasked;
   const settled = { settledBy: "p1:7", startedAt: now - 50 };
   const final = { attempt: 3, endedAt: now };
+  const told = (entry: Omit<HistoryEntry, "at">): Pick<JobHead, "events"> => ({
+    events: [earlier, { at: now, ...entry }],
+  });
 
   const rows: [string, Outcome, JobHead][] = [
     [
       "release: its old place, nothing spent",
       { state: "available", marked: false },
-      { ...unasked, settledBy: "p1:7", generation: 9, releases: 4 },
+      { ...unasked, ...told({ kind: "released" }), settledBy: "p1:7", generation: 9, releases: 4 },
     ],
     [
       "retry",
@@ -245,11 +273,27 @@ describe("applyOutcome", () => {
       { ...unasked, ...settled, runAt: now, generation: 9, attempt: 3, error, failures: 5 },
     ],
     [
+      "retry of a run that got further than the ones before: its failure is the first",
+      { state: "scheduled", later: { delayMs: 500 }, attempt: "first", error },
+      {
+        ...unasked,
+        ...settled,
+        state: "scheduled",
+        runAt: now + 500,
+        generation: 9,
+        attempt: 1,
+        marked: false,
+        error,
+        failures: 5,
+      },
+    ],
+    [
       "snooze: no attempt, no failure, no suspicion",
       { state: "scheduled", later: { delayMs: 500 }, attempt: "kept" },
       {
         ...unasked,
         ...settled,
+        ...told({ kind: "snoozed", runAt: now + 500 }),
         state: "scheduled",
         runAt: now + 500,
         generation: 9,
@@ -263,6 +307,7 @@ describe("applyOutcome", () => {
       {
         ...unasked,
         ...settled,
+        ...told({ kind: "rescheduled", runAt: now + 500 }),
         state: "scheduled",
         runAt: now + 500,
         generation: 9,
@@ -273,7 +318,15 @@ describe("applyOutcome", () => {
     [
       "reschedule to an instant that has passed is available at once",
       { state: "scheduled", later: { at: now - 5 }, attempt: "reset" },
-      { ...unasked, ...settled, runAt: now - 5, generation: 9, attempt: 0, marked: false },
+      {
+        ...unasked,
+        ...settled,
+        ...told({ kind: "rescheduled", runAt: now - 5 }),
+        runAt: now - 5,
+        generation: 9,
+        attempt: 0,
+        marked: false,
+      },
     ],
     [
       "completed: no error is left",
@@ -324,24 +377,41 @@ describe("applyOutcome", () => {
     ],
   ];
   test.each(rows)("%s", (_what, outcome, head) => {
-    expect(applyOutcome(running, retention, outcome, facts)).toStrictEqual(head);
+    expect(applyOutcome(running, { retention }, outcome, facts)).toStrictEqual(head);
+  });
+
+  test("a retry of a job with a limit waits for promotion, and a release does not", () => {
+    const again = applyOutcome(
+      running,
+      { retention, limit },
+      { state: "scheduled", later: { delayMs: 0 }, attempt: "spent", error },
+      facts,
+    );
+    expect(again).toMatchObject({ state: "scheduled", runAt: now });
+    const released = applyOutcome(
+      running,
+      { retention, limit },
+      { state: "available", marked: false },
+      facts,
+    );
+    expect(released.state).toBe("available");
   });
 
   test("a mark is set by a loss and kept by a release", () => {
     const unmarked = { ...running, marked: false };
     const marks = [
-      applyOutcome(unmarked, retention, { state: "available", marked: true }, facts).marked,
-      applyOutcome(unmarked, retention, { state: "available", marked: false }, facts).marked,
-      applyOutcome(running, retention, { state: "available", marked: false }, facts).marked,
+      applyOutcome(unmarked, { retention }, { state: "available", marked: true }, facts).marked,
+      applyOutcome(unmarked, { retention }, { state: "available", marked: false }, facts).marked,
+      applyOutcome(running, { retention }, { state: "available", marked: false }, facts).marked,
     ];
     expect(marks).toEqual([true, false, true]);
   });
 
   test("a result noted during the run stays, and a returned one replaces it", () => {
     const noted = { ...running, result: "1" };
-    expect(applyOutcome(noted, retention, { state: "completed" }, facts).result).toBe("1");
-    expect(applyOutcome(noted, retention, { state: "completed", result: "2" }, facts).result).toBe("2");
-    expect(applyOutcome(noted, retention, { state: "dead", error }, facts).result).toBe("1");
+    expect(applyOutcome(noted, { retention }, { state: "completed" }, facts).result).toBe("1");
+    expect(applyOutcome(noted, { retention }, { state: "completed", result: "2" }, facts).result).toBe("2");
+    expect(applyOutcome(noted, { retention }, { state: "dead", error }, facts).result).toBe("1");
   });
 
   const ends: [string, Outcome][] = [
@@ -351,7 +421,7 @@ describe("applyOutcome", () => {
   ];
   test.each(ends)("retention: 0 is now, null is never, by %s", (key, outcome) => {
     const keep = (ms: number | null): JobHead =>
-      applyOutcome(running, { ...retention, [key]: ms }, outcome, facts);
+      applyOutcome(running, { retention: { ...retention, [key]: ms } }, outcome, facts);
     expect(keep(0).expiresAt).toBe(now);
     expect(keep(250).expiresAt).toBe(now + 250);
     expect("expiresAt" in keep(null)).toBe(false);
@@ -365,17 +435,24 @@ describe("applyOutcome", () => {
 
 test("a checkpoint outlives all but success and cancellation", () => {
   const states: Outcome["state"][] = ["available", "scheduled", "completed", "cancelled", "dead"];
-  expect(states.filter(keepsCheckpoint)).toEqual(["available", "scheduled", "dead"]);
+  expect(states.filter((state) => keepsCheckpoint(state))).toEqual(["available", "scheduled", "dead"]);
+  expect(states.filter((state) => keepsCheckpoint(state, unique))).toEqual([
+    "available",
+    "scheduled",
+    "dead",
+  ]);
+  expect(states.filter((state) => keepsCheckpoint(state, { ...unique, inherit: true }))).toEqual(states);
 });
 
 test("promotion changes nothing but the state", () => {
-  const waiting = newHead(1, now + 5, now);
+  const waiting = newHead({ priority: 1 }, now + 5, now);
   expect(promoteHead(waiting)).toStrictEqual({ ...waiting, state: "available" });
+  expect(promoteHead(waiting, false)).toStrictEqual({ ...waiting, state: "blocked" });
 });
 
 describe("failed attempts", () => {
   test("an entry tells the run that failed", () => {
-    const after = applyOutcome(running, retention, { state: "dead", error }, facts);
+    const after = applyOutcome(running, { retention }, { state: "dead", error }, facts);
     expect(attemptEntry(running, after, "p1", facts)).toEqual({
       number: 5,
       attempt: 3,
@@ -387,11 +464,16 @@ describe("failed attempts", () => {
   });
 
   test("of 500 the first 10 and the last 40 are kept, never more than 50 on the way", () => {
-    let head = newHead(0, now, now);
+    let head = newHead({ priority: 0 }, now, now);
     const kept = new Map<number, number>();
     const job = { maxRetries: null, backoff: fixed("1s") };
     for (let run = 1; run <= 500; run++) {
-      const after = applyOutcome(head, retention, decide({ ...job, attempt: head.attempt }, threw, 0), facts);
+      const after = applyOutcome(
+        head,
+        { retention },
+        decide({ ...job, attempt: head.attempt }, threw, 0),
+        facts,
+      );
       const entry = attemptEntry(head, after, "p1", facts);
       kept.set(entry.number, entry.attempt);
       const forgotten = forgottenAttempt(entry.number);
@@ -405,114 +487,6 @@ describe("failed attempts", () => {
     expect([...kept.keys()]).toEqual([...first, ...last]);
     expect([...kept.values()]).toEqual([...first, ...last]);
     expect(head).toMatchObject({ attempt: 500, failures: 500, generation: 500 });
-  });
-});
-
-describe("changeHead", () => {
-  const waiting: JobHead = {
-    ...newHead(5, now - 100, now),
-    generation: 3,
-    attempt: 2,
-    marked: true,
-    failures: 2,
-    error,
-  };
-  const heads = {
-    scheduled: { ...waiting, state: "scheduled", runAt: now + 9_000 },
-    available: waiting,
-    running: waiting,
-    completed: { ...waiting, state: "completed", result: "1", endedAt: now - 5, expiresAt: now + 5 },
-    cancelled: { ...waiting, state: "cancelled", reason: "old", endedAt: now - 5, expiresAt: now + 5 },
-    dead: { ...waiting, state: "dead", endedAt: now - 5, expiresAt: now + 5 },
-  } as const satisfies Record<string, JobHead>;
-  type Case = keyof typeof heads;
-
-  const cancel: Change = { kind: "cancel", reason: "stop" };
-  const retry: Change = { kind: "retry" };
-  const remove: Change = { kind: "remove" };
-  const runLater: Change = { kind: "runAt", later: { delayMs: 700 } };
-  const runNow: Change = { kind: "runAt", later: { at: now - 1 } };
-  const priority: Change = { kind: "priority", priority: -4 };
-
-  const unchanged = { result: "unchanged" };
-  const changed = (from: Case, to: Partial<JobHead>): unknown => ({
-    result: "changed",
-    head: { ...heads[from], ...to },
-  });
-  const isCancelled: Partial<JobHead> = {
-    state: "cancelled",
-    reason: "stop",
-    endedAt: now,
-    expiresAt: now + 2_000,
-  };
-  const again = { ...waiting, state: "available", runAt: now, attempt: 0, marked: false, generation: 4 };
-
-  const rows: [Case, Change, unknown][] = [
-    ["scheduled", cancel, changed("scheduled", isCancelled)],
-    ["available", cancel, changed("available", isCancelled)],
-    ["running", cancel, { result: "asked", head: { ...waiting, cancelAsked: "stop" } }],
-    ["completed", cancel, unchanged],
-    ["cancelled", cancel, unchanged],
-    ["dead", cancel, unchanged],
-
-    ["scheduled", retry, changed("scheduled", { state: "available", runAt: now })],
-    ["available", retry, unchanged],
-    ["running", retry, unchanged],
-    ["completed", retry, { result: "changed", head: again }],
-    ["cancelled", retry, { result: "changed", head: again }],
-    ["dead", retry, { result: "changed", head: again }],
-
-    ["scheduled", remove, { result: "changed", remove: true }],
-    ["available", remove, { result: "changed", remove: true }],
-    ["running", remove, unchanged],
-    ["completed", remove, { result: "changed", remove: true }],
-    ["cancelled", remove, { result: "changed", remove: true }],
-    ["dead", remove, { result: "changed", remove: true }],
-
-    ["scheduled", runLater, changed("scheduled", { runAt: now + 700 })],
-    ["available", runLater, changed("available", { state: "scheduled", runAt: now + 700 })],
-    ["running", runLater, unchanged],
-    ["completed", runLater, unchanged],
-    ["cancelled", runLater, unchanged],
-    ["dead", runLater, unchanged],
-
-    ["scheduled", runNow, changed("scheduled", { state: "available", runAt: now - 1 })],
-    ["available", runNow, unchanged],
-    ["running", runNow, unchanged],
-    ["completed", runNow, unchanged],
-    ["cancelled", runNow, unchanged],
-    ["dead", runNow, unchanged],
-
-    ["scheduled", priority, changed("scheduled", { priority: -4 })],
-    ["available", priority, changed("available", { priority: -4 })],
-    ["running", priority, unchanged],
-    ["completed", priority, unchanged],
-    ["cancelled", priority, unchanged],
-    ["dead", priority, unchanged],
-  ];
-  test.each(rows)("%s: %o", (from, change, expected) => {
-    expect(changeHead(heads[from], from === "running", retention, change, now)).toStrictEqual(expected);
-  });
-
-  test("a job asked to cancel once keeps the first reason", () => {
-    const askedBefore = { ...waiting, cancelAsked: "first" };
-    expect(changeHead(askedBefore, true, retention, cancel, now)).toStrictEqual({ result: "asked" });
-  });
-
-  test("the priority it has already leaves nothing to do", () => {
-    expect(changeHead(waiting, false, retention, { kind: "priority", priority: 5 }, now)).toStrictEqual(
-      unchanged,
-    );
-  });
-
-  test.each([
-    [0, now],
-    [250, now + 250],
-    [null, undefined],
-  ])("retention of a cancelled job: %s", (cancelledMs, at) => {
-    const { head } = changeHead(waiting, false, { ...retention, cancelledMs }, cancel, now);
-    expect(head?.expiresAt).toBe(at);
-    expect("expiresAt" in (head ?? {})).toBe(at !== undefined);
   });
 });
 
@@ -531,11 +505,11 @@ test("over any life: attempts bounded by maxRetries, generations raised by every
   const maxRetries = fc.option(fc.integer({ min: 0, max: 6 }), { nil: null });
   fc.assert(
     fc.property(maxRetries, fc.array(end, { maxLength: 60 }), (retries, ends) => {
-      let head = newHead(0, now, now);
+      let head = newHead({ priority: 0 }, now, now);
       let failuresThisCycle = 0;
       for (const last of ends) {
         const job = { attempt: head.attempt, maxRetries: retries, backoff: fixed("1s") };
-        const after = applyOutcome(head, retention, decide(job, last, 0), facts);
+        const after = applyOutcome(head, { retention }, decide(job, last, 0), facts);
         const failed = last.kind === "threw" || (last.kind === "lost" && last.started);
         failuresThisCycle = last.kind === "rescheduled" ? 0 : failuresThisCycle + (failed ? 1 : 0);
         if (retries !== null) expect(after.attempt).toBeLessThanOrEqual(retries + 1);

@@ -1,21 +1,25 @@
-import * as v from "valibot";
 import { describe, expect, test } from "vitest";
-import { z } from "zod";
 import { InvalidOptionError } from "../errors.ts";
 import { exponential, fixed } from "./backoff.ts";
-import { defineJob, implement, type JobOptions } from "./definition.ts";
+import { type AnyJobDefinition, defineJob, implement, type JobOptions } from "./definition.ts";
 import { limits } from "./limits.ts";
 import {
   builtIn,
   checkDefaults,
   checkDefinition,
   type EnqueueOptions,
-  resolveOptions,
-  validatePayload,
+  type ResolvedOptions,
+  resolveOptions as resolveWithText,
 } from "./options.ts";
 import { json, type StandardSchema } from "./schema.ts";
 
 const none = checkDefaults({});
+const resolveOptions = (
+  definition: AnyJobDefinition,
+  payload: unknown,
+  call: EnqueueOptions | undefined,
+  defaults: JobOptions,
+): ResolvedOptions => resolveWithText(definition, payload, call, defaults, JSON.stringify(payload));
 const builtInResolved = {
   name: "plain",
   queue: "default",
@@ -27,6 +31,7 @@ const builtInResolved = {
   tags: [],
 };
 const plain = defineJob({ name: "plain" });
+const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const tenantJob = defineJob({
   name: "tenant-job",
   payload: json<{ tenant: string; vip: boolean }>(),
@@ -159,6 +164,12 @@ describe("resolveOptions", () => {
     expect(laterOf({ queue: "a" })).toBeUndefined();
   });
 
+  test("a trace is taken as it is, with its state", () => {
+    const traceOf = (trace: string): unknown => resolveOptions(plain, {}, { trace }, none).trace;
+    expect(traceOf(TRACEPARENT)).toBe(TRACEPARENT);
+    expect(traceOf(`${TRACEPARENT}\nvendor=a:b,other=c`)).toBe(`${TRACEPARENT}\nvendor=a:b,other=c`);
+  });
+
   const bad: [string, unknown, string][] = [
     [
       "in and at",
@@ -179,13 +190,17 @@ describe("resolveOptions", () => {
     [
       "an unknown option",
       { delay: "5m" },
-      'delay is "5m". There is no such option here: use id, in, at, queue,',
+      'delay is "5m". There is no such option here: use id, in, at, trace, unique, limit, concurrencyKey, queue,',
     ],
     [
       "an unknown option that is undefined",
       { runAt: undefined },
       "runAt is undefined. There is no such option",
     ],
+    ["a trace that is none", { trace: "00-abc-def-01" }, 'trace is "00-abc-def-01". Use a W3C traceparent'],
+    ["a trace of zeros", { trace: `00-${"0".repeat(32)}-${"1".repeat(16)}-01` }, "trace is "],
+    ["a trace that forges lines", { trace: `${TRACEPARENT}\na=1\nb=2` }, "trace is "],
+    ["a long trace", { trace: `${TRACEPARENT}\na=${"x".repeat(600)}` }, "at most 600 characters"],
     ["options of a definition", { run: () => 1 }, "run is a function. There is no such option"],
     ["a function", { queue: () => "a" }, "queue is a function."],
     ["text for options", "5m", 'options is "5m". Use an object'],
@@ -288,6 +303,12 @@ describe("checkDefaults", () => {
 });
 
 describe("checkDefinition", () => {
+  test("knows when attempts can begin anew", () => {
+    expect(() => defineJob({ name: "x", resetAttempts: "checkpoint" })).not.toThrow();
+    expect(() => defineJob({ name: "x", resetAttempts: "never" })).not.toThrow();
+    expect(() => defineJob({ name: "x", resetAttempts: "1h" as "never" })).toThrow('resetAttempts is "1h".');
+  });
+
   test.each(["", "a\u0000", "x".repeat(201), undefined, 5])("refuses the name %j", (name) => {
     expect(() => defineJob({ name: name as string })).toThrow(InvalidOptionError);
     expect(() => defineJob({ name: name as string })).toThrow(/^name is /);
@@ -330,112 +351,3 @@ describe("checkDefinition", () => {
     expect(() => checkDefinition(bound)).not.toThrow();
   });
 });
-
-describe("validatePayload", () => {
-  const zod = defineJob({
-    name: "zod",
-    payload: z.object({
-      at: z.string().transform((text) => new Date(text)),
-      list: z.array(z.object({ n: z.number() })),
-    }),
-  });
-
-  test("answers what the handler gets", () => {
-    expect(validatePayload(zod, { at: "1970-01-01", list: [], extra: 1 })).toEqual({
-      ok: true,
-      payload: { at: new Date(0), list: [] },
-    });
-  });
-
-  test("answers issues with their paths, keys and positions", () => {
-    const answer = validatePayload(zod, { at: 5, list: [{ n: 1 }, { n: "2" }] });
-    expect(answer).toMatchObject({ ok: false, issues: [{ path: ["at"] }, { path: ["list", 1, "n"] }] });
-    expect(JSON.stringify(answer)).toContain("expected string");
-  });
-
-  test("understands path segments that are objects, and symbols", () => {
-    const valibot = defineJob({ name: "valibot", payload: v.object({ a: v.array(v.number()) }) });
-    expect(validatePayload(valibot, { a: [1, "2"] })).toMatchObject({
-      ok: false,
-      issues: [{ path: ["a", 1] }],
-    });
-    const symbols = defineJob({
-      name: "s",
-      payload: schemaOf(() => ({ issues: [{ message: "m", path: [Symbol("k")] }] })),
-    });
-    expect(validatePayload(symbols, 1)).toEqual({
-      ok: false,
-      issues: [{ message: "m", path: ["Symbol(k)"] }],
-    });
-  });
-
-  test("waits for schemas that are asynchronous, and only for them", async () => {
-    const slow = defineJob({
-      name: "slow",
-      payload: z.string().refine(async (text) => Promise.resolve(text !== "no")),
-    });
-    const answer = validatePayload(slow, "yes");
-    expect(answer).toBeInstanceOf(Promise);
-    expect(await answer).toEqual({ ok: true, payload: "yes" });
-    expect(await validatePayload(slow, "no")).toMatchObject({ ok: false, issues: [{ path: [] }] });
-    expect(validatePayload(zod, {})).not.toBeInstanceOf(Promise);
-  });
-
-  test("json<T>() checks nothing and copies nothing", () => {
-    const payload = { any: new Date() };
-    const answer = validatePayload(plain, payload);
-    expect(answer).toEqual({ ok: true, payload });
-    expect((answer as { payload: unknown }).payload).toBe(payload);
-  });
-
-  const failing: [string, () => unknown, string][] = [
-    [
-      "throws",
-      () => {
-        throw new TypeError("schema bug");
-      },
-      "The schema threw TypeError: schema bug",
-    ],
-    ["rejects", () => Promise.reject(new Error("no connection")), "The schema threw Error: no connection"],
-    [
-      "throws null",
-      () => {
-        // oxlint-disable-next-line no-throw-literal -- the worst a schema can do
-        throw null;
-      },
-      "The schema threw Error: null was thrown.",
-    ],
-    ["answers nothing", () => undefined, "The schema threw TypeError"],
-    ["answers a promise of nothing", () => Promise.resolve(undefined), "The schema threw TypeError"],
-    ["refuses without a reason", () => ({ issues: [] }), "refused it without a reason"],
-  ];
-  test.each(failing)("a schema that %s is an issue", async (_what, validate, message) => {
-    const definition = defineJob({ name: "x", payload: schemaOf(validate) });
-    const answer = await validatePayload(definition, 1);
-    expect(answer).toMatchObject({
-      ok: false,
-      issues: [{ path: [], message: expect.stringContaining(message) as string }],
-    });
-  });
-
-  test("reports at most 100 issues, and how many more there are", async () => {
-    const many = defineJob({ name: "many", payload: z.array(z.number()) });
-    const answer = await validatePayload(
-      many,
-      Array.from({ length: 250 }, () => "x"),
-    );
-    if (answer.ok) throw new Error("250 wrong items were taken");
-    expect(answer.issues).toHaveLength(101);
-    expect(answer.issues.at(-1)).toEqual({ message: "… and 150 more issues.", path: [] });
-  });
-});
-
-function schemaOf(validate: (value: unknown) => unknown): StandardSchema {
-  return {
-    "~standard": {
-      version: 1,
-      vendor: "test",
-      validate: validate as StandardSchema["~standard"]["validate"],
-    },
-  };
-}

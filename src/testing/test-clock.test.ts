@@ -223,6 +223,150 @@ describe("TestClock", () => {
     expect(fired).toEqual([...fired].sort((a, b) => a - b));
   });
 
+  describe("that goes by itself", () => {
+    /** Resolves at an instant of the clock, to the time that it then was. */
+    const reached = (clock: TestClock, at: number): Promise<number> =>
+      new Promise((resolve) => void clock.at(at, () => resolve(clock.now()), true));
+
+    it("comes to its timers in order, each at its own time, those armed meanwhile included", async () => {
+      const clock = new TestClock(0);
+      const fired: [string, number][] = [];
+      const arm = (name: string, at: number): void =>
+        void clock.at(at, () => fired.push([name, clock.now()]));
+      arm("c", 7_200_000);
+      arm("a", 1_800_000);
+      clock.at(3_600_000, () => {
+        fired.push(["b", clock.now()]);
+        arm("of b", clock.now() + 1);
+      });
+      const end = reached(clock, 7_200_001);
+      await clock.scale(500_000);
+      expect(await end).toBe(7_200_001);
+      expect(fired).toEqual([
+        ["a", 1_800_000],
+        ["b", 3_600_000],
+        ["of b", 3_600_001],
+        ["c", 7_200_000],
+      ]);
+      await clock.scale(0);
+    });
+
+    it("goes at a multiple of real time, and not faster", async () => {
+      const clock = new TestClock(0);
+      const began = performance.now();
+      await clock.scale(10_000);
+      const since = performance.now();
+      await reached(clock, 200_000);
+      expect(clock.now()).toBeLessThanOrEqual((performance.now() - began) * 10_000);
+      // Time stands until what the timer set off is done.
+      while (clock.now() === 200_000) await new Promise((resolve) => setImmediate(resolve));
+      // Nothing is pending that could hold it back: all real time counts.
+      const from = performance.now();
+      expect(clock.now()).toBeGreaterThanOrEqual(Math.floor((from - since) * 10_000) - 1);
+      await clock.scale(0);
+    });
+
+    it("passes no pending timer, however late the machine is", async () => {
+      const clock = new TestClock(0);
+      await clock.scale(1_000_000);
+      const at = clock.now() + 60_000;
+      const end = reached(clock, at);
+      const busyUntil = performance.now() + 5;
+      while (performance.now() < busyUntil) expect(clock.now()).toBeLessThanOrEqual(at);
+      expect(clock.now()).toBe(at);
+      expect(await end).toBe(at);
+      await clock.scale(0);
+    });
+
+    it("is moved by hand all the same, and goes on from there", async () => {
+      const clock = new TestClock(0);
+      const fired: number[] = [];
+      await clock.scale(1_000);
+      clock.at(86_400_000, () => fired.push(clock.now()));
+      const next = reached(clock, 3 * 86_400_000);
+      await clock.advance("2d");
+      expect(fired).toEqual([86_400_000]);
+      const moved = clock.now();
+      expect(moved).toBeGreaterThanOrEqual(2 * 86_400_000);
+      // By its old pace it would take minutes to come to where it was moved.
+      while (clock.now() === moved) await new Promise((resolve) => setImmediate(resolve));
+      // And more to come to this timer.
+      await clock.set(3 * 86_400_000 - 1_000);
+      expect(await next).toBe(3 * 86_400_000);
+      const asked = performance.now();
+      await clock.set(1_000);
+      expect(clock.now()).toBeGreaterThanOrEqual(1_000);
+      expect(clock.now()).toBeLessThanOrEqual(1_001 + (performance.now() - asked) * 1_000);
+      await clock.scale(0);
+    });
+
+    it("stands still again when it is told to", async () => {
+      const clock = new TestClock(0);
+      await clock.scale(1_000_000);
+      await reached(clock, 5_000);
+      await clock.scale(0);
+      let fired = false;
+      const now = clock.now();
+      clock.at(now + 1, () => (fired = true));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect([clock.now(), fired]).toEqual([now, false]);
+      await clock.advance(1);
+      expect(fired).toBe(true);
+    });
+
+    it("goes back to the machine's time, firing what lies between when that is later", async () => {
+      const clock = new TestClock(1_000);
+      const fired: number[] = [];
+      clock.at(2_000, () => fired.push(clock.now()));
+      const before = Date.now();
+      await clock.toRealtime();
+      expect(fired).toEqual([2_000]);
+      expect(clock.now()).toBeGreaterThanOrEqual(before);
+      expect(clock.now()).toBeLessThanOrEqual(Date.now());
+      const at = Date.now() + 20;
+      expect(await reached(clock, at)).toBe(at);
+      expect(Date.now()).toBeGreaterThanOrEqual(at);
+      await clock.scale(0);
+    });
+
+    it("goes back to the machine's time, firing nothing when that is earlier", async () => {
+      const far = Date.UTC(2200, 0, 1);
+      const clock = new TestClock(far);
+      let fired = 0;
+      clock.at(far + 1, () => fired++);
+      await clock.toRealtime();
+      expect(clock.now()).toBeLessThanOrEqual(Date.now());
+      expect([fired, clock.pending]).toEqual([0, 1]);
+      await clock.scale(0);
+    });
+
+    it("keeps the process from ending for those timers alone that should", async () => {
+      const clock = new TestClock(0);
+      await clock.scale(1);
+      const holding = (): number =>
+        process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+      const others = holding();
+      const idle = clock.at(60_000, () => undefined);
+      expect(holding() - others).toBe(0);
+      const needed = clock.at(90_000, () => undefined, true);
+      expect(holding() - others).toBe(1);
+      needed.cancel();
+      expect(holding() - others).toBe(0);
+      idle.cancel();
+      clock.at(60_000, () => undefined, true);
+      expect(holding() - others).toBe(1);
+      await clock.scale(0);
+      expect(holding() - others).toBeLessThanOrEqual(0);
+    });
+
+    it.each([-1, Number.NaN, Number.POSITIVE_INFINITY, 1_000_001, "fast" as never])(
+      "refuses the factor %s",
+      async (factor) => {
+        await expect(new TestClock().scale(factor)).rejects.toThrow(InvalidOptionError);
+      },
+    );
+  });
+
   it.each([
     ["a negative span", (clock: TestClock) => clock.advance(-1)],
     ["text that is no duration", (clock: TestClock) => clock.advance("soon" as never)],

@@ -25,6 +25,7 @@ const MADE: Readonly<Record<string, JobwrightError>> = {
   PayloadTooLargeError: new errors.PayloadTooLargeError("It", 2, 1),
   DuplicateJobError: new errors.DuplicateJobError("a"),
   DuplicateIdError: new errors.DuplicateIdError("a", "g", "7"),
+  KeyHeldError: new errors.KeyHeldError("a", "k", "7"),
   MissingHandlerError: new errors.MissingHandlerError("a"),
   MissingDependencyError: new errors.MissingDependencyError("It", "zeromq", new Error("secret")),
   StateError: new errors.StateError("Not now."),

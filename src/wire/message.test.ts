@@ -1,8 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ARGS, interest as anyInterest, RESULTS } from "../../test/server/support/arbitraries.ts";
+import { ARGS, interest as anyInterest } from "../../test/server/support/arbitraries.ts";
+import { RESULTS } from "../../test/server/support/arbitrary-results.ts";
 import { seed } from "../../test/support/size.ts";
+import { limits } from "../job/limits.ts";
 import { joinFrame, packMessage, unpackFrame } from "./frame.ts";
+import { wireLimits } from "./limits.ts";
 import { isMethod, packArgs, readArgs, readToClient, readToServer } from "./message.ts";
 import { allows, METHODS, type MethodName, SCOPES } from "./methods.ts";
 import { MalformedError, type Shape } from "./shape.ts";
@@ -54,6 +57,85 @@ describe("a call", () => {
     const call = (): unknown => readArgs("get", [[1, "two"]]);
     expect(call).toThrow(MalformedError);
     expect(call).toThrow("get(0).1 is not a number.");
+  });
+
+  const job = {
+    name: "n",
+    queue: "q",
+    payload: "1",
+    maxRetries: 0,
+    backoff: { kind: "fixed", delayMs: 1 },
+    timeoutMs: null,
+    retention: { completedMs: 1, cancelledMs: 1, deadMs: 1 },
+    tags: [],
+    priority: 0,
+  };
+  const unique = { scope: "", key: "k", while: "live", onConflict: "keep" };
+  const limit = { scope: "", key: "k", concurrency: 1 };
+
+  it("hands the limit of a job on to the next that says nothing of it, and its unique key to nobody", () => {
+    const [[[, second] = []]] = readArgs("enqueue", [
+      [[{ ...job, unique, limit, trace: "t" }, { payload: "2" }]],
+    ]) as [[Record<string, unknown>[]]];
+    expect(second).toEqual({ ...job, payload: "2", limit, trace: "t" });
+  });
+
+  it("lets the few jobs of a schedule share a payload, and no others", () => {
+    const write = { key: "k", expected: 0, jobs: [job, { givenId: "2" }] };
+    expect(readArgs("writeSchedules", [[write]])).toEqual([
+      [{ ...write, jobs: [job, { ...job, givenId: "2" }] }],
+    ]);
+    expect(() => readArgs("enqueue", [[[job, { givenId: "2" }]]])).toThrow("payload is not a text");
+    const jobs = [job, ...Array.from({ length: wireLimits.tickJobs }, () => ({}))];
+    expect(() => readArgs("writeSchedules", [[{ ...write, jobs }]])).toThrow(
+      `has more than ${wireLimits.tickJobs} entries`,
+    );
+  });
+
+  const lease = { id: 1, generation: 0, token: "t" };
+  const line = { at: 1, level: "info", text: "t" };
+  const beat = { id: "p", host: "h", pid: 1, lostAfterMs: 1, queues: [], holds: [], starts: [] };
+  const tooMuch: [string, MethodName, unknown[]][] = [
+    ["a key that is too long", "enqueue", [[[{ ...job, unique: { ...unique, key: "k".repeat(201) } }]]]],
+    [
+      "a key that is held while something else",
+      "enqueue",
+      [[[{ ...job, unique: { ...unique, while: "dead" } }]]],
+    ],
+    [
+      "a key that is not said to be handed on",
+      "enqueue",
+      [[[{ ...job, unique: { ...unique, inherit: false } }]]],
+    ],
+    ["a limit of none", "enqueue", [[[{ ...job, limit: { ...limit, concurrency: 0 } }]]]],
+    ["a limit that is no whole number", "enqueue", [[[{ ...job, limit: { ...limit, concurrency: 1.5 } }]]]],
+    [
+      "a limit above the largest",
+      "enqueue",
+      [[[{ ...job, limit: { ...limit, concurrency: limits.limitConcurrency + 1 } }]]],
+    ],
+    ["a trace that is too long", "enqueue", [[[{ ...job, trace: "t".repeat(limits.traceText + 1) }]]]],
+    ["a progress that is too long", "note", [lease, { progress: "1".repeat(limits.progressText + 1) }]],
+    [
+      "a log line that is too long",
+      "note",
+      [lease, { log: [{ ...line, text: "t".repeat(limits.logText + 1) }] }],
+    ],
+    ["a log line of no level", "note", [lease, { log: [{ ...line, level: "loud" }] }]],
+    [
+      "more schedules than there may be",
+      "beat",
+      [{ ...beat, declares: Array.from({ length: limits.schedules + 1 }, String) }],
+    ],
+    [
+      "a schedule that is too long",
+      "writeSchedules",
+      [[{ key: "k", expected: 0, row: { text: "t".repeat(limits.scheduleText + 1), nextAt: null } }]],
+    ],
+    ["a schedule whose jobs make no sense", "writeSchedules", [[{ key: "k", expected: 0, jobs: [{}] }]]],
+  ];
+  it.each(tooMuch)("never carries %s", (_what, method, args) => {
+    expect(() => readArgs(method, args)).toThrow(MalformedError);
   });
 
   it("may leave out what may be absent, and nothing else", () => {
@@ -131,7 +213,7 @@ describe("scopes", () => {
 
 function welcome(): object {
   return {
-    protocol: 1,
+    protocol: 2,
     server: "jobwright",
     label: "memory",
     scopes: ["admin"],

@@ -56,6 +56,21 @@ describe("a series", () => {
     ]);
   });
 
+  it("says what an entry tells in another way than by fields of its own", () => {
+    class Told implements Entry {
+      readonly id = 1;
+      readonly name = "a";
+      readonly tags: readonly string[] = [];
+      get note(): string {
+        return "n";
+      }
+    }
+    expect(shape.in(shape.out([new Told(), new Told()]))).toEqual([
+      { id: 1, name: "a", tags: [], note: "n" },
+      { id: 1, name: "a", tags: [], note: "n" },
+    ]);
+  });
+
   it("takes entries that say everything", () => {
     const all = [
       { id: 1, name: "a", tags: [], note: "n" },

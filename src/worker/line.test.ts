@@ -48,3 +48,43 @@ describe("the read-ahead", () => {
     expect(asked).toBe(limits.readAhead);
   });
 });
+
+describe("a line of batches", () => {
+  function line(maxWaitMs = 0): Line {
+    return new Line("default", ["a"], 3, { maxBatch: 10, maxWaitMs });
+  }
+  function add(to: Line, n: number, at = 0): void {
+    for (let i = 0; i < n; i += 1) to.add(job("x"), at);
+  }
+
+  it("asks for whole batches, and for what the one that has begun can still take", () => {
+    const idle = line();
+    expect(idle.request(3, limits.readAhead, 0)).toMatchObject({ room: 30, readAhead: 0 });
+    add(idle, 14);
+    // Two slots are for what is here, and six more jobs fit into the second.
+    expect([idle.aheadSlots, idle.spare, idle.missing]).toEqual([2, 1, 6]);
+    expect(idle.request(3, limits.readAhead, 0)).toMatchObject({ room: 10, readAhead: 6 });
+  });
+
+  it("asks for no more than may be read ahead, and for as little as memory bears", () => {
+    const wide = new Line("default", ["a"], 1_000, { maxBatch: 100 });
+    expect(wide.request(1_000, limits.readAhead, 0).room).toBe(limits.readAhead);
+    wide.add(job("x".repeat(4_000_000)), 0);
+    wide.nextBatch();
+    expect(wide.request(3, limits.readAhead, 0).room).toBe(Math.floor(limits.readAheadText / 4_000_000));
+  });
+
+  it("gives a batch a slot, and waits for others from the first on", () => {
+    const patient = line(500);
+    add(patient, 4, 1_000);
+    add(patient, 4, 1_400);
+    expect([patient.waitsFor(1_000), patient.waitsFor(1_400), patient.waitsFor(1_500)]).toEqual([
+      500, 100, 0,
+    ]);
+    add(patient, 3, 1_401);
+    expect(patient.waitsFor(1_401)).toBe(0);
+    expect(patient.nextBatch()).toHaveLength(10);
+    for (let i = 0; i < 3; i += 1) patient.take();
+    expect([patient.ahead, patient.free, patient.nextBatch()]).toEqual([1, 0, []]);
+  });
+});

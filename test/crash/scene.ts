@@ -12,7 +12,7 @@ import { item } from "../../src/item.ts";
 import { type Jobs } from "../../src/jobs.ts";
 import { silentLogger } from "../../src/logger.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { built } from "../support/built.ts";
+import { bundled, libraryEnv } from "../support/bundled.ts";
 import { isLong } from "../support/size.ts";
 import type { Entry, EntryOf, FinalJob } from "./history.ts";
 import type { Place, Store } from "./places.ts";
@@ -21,14 +21,12 @@ import type { Place, Store } from "./places.ts";
 export const TIMEOUT_MS: number = isLong ? 1_200_000 : 240_000;
 /** A process of ours that does not do what it must within this time hangs, however slow the machine is. */
 const HANG_MS = 60_000;
-const WAITING_STATES = ["scheduled", "available", "running"] as const;
+const WAITING_STATES = ["scheduled", "available", "blocked", "running"] as const;
 /** Between two looks at something that other processes change. */
 const LOOK_MS = 5;
 
 /** Children run what is built. */
-export async function buildChildren(): Promise<void> {
-  if (process.env["JOBWRIGHT_DIST"] === undefined) await built();
-}
+export const buildChildren: () => Promise<void> = bundled;
 
 /** The job of all these tests; its handler is in `child/worker.mjs`. */
 export const work: AnyJobDefinition = defineJob({
@@ -57,7 +55,7 @@ export class Child {
     this.name = options.name;
     this.process = fork(fileURLToPath(new URL(`child/${script}.mjs`, import.meta.url)), {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      env: { ...process.env, JOBWRIGHT_CRASH_CHILD: JSON.stringify(options) },
+      env: { ...process.env, ...libraryEnv(), JOBWRIGHT_CRASH_CHILD: JSON.stringify(options) },
       execArgv: [],
     });
     this.process.stderr?.setEncoding("utf8").on("data", (text: string) => {

@@ -1,6 +1,16 @@
 // Goal: what is quick for one stays bounded for ten thousand at once. Method: calls to the storage are counted.
 import { describe, expect, it } from "vitest";
-import { defineJob, InvalidOptionError, json, type Logger, systemClock } from "../../src/index.ts";
+import {
+  connect,
+  defineJob,
+  InvalidOptionError,
+  type JobHandle,
+  json,
+  type Logger,
+  systemClock,
+} from "../../src/index.ts";
+import { MemoryStorage } from "../../src/storage/memory/index.ts";
+import type { Interest, Unwatch } from "../../src/storage/storage.ts";
 import { runUntilIdle } from "../../src/testing/index.ts";
 import { Due } from "../../src/worker/due.ts";
 import { storages } from "../support/storages.ts";
@@ -151,6 +161,47 @@ describe.each(storages)("a crowd on $label", (kind) => {
     await here.clock.advance("1m");
     await runUntilIdle(worker);
     expect(await handle.result({ timeout: "5s" })).toBe("ran");
+  });
+
+  it("waits for more jobs than a job server lets one connection watch, and stops at once", async () => {
+    const open = new Set<object>();
+    let most = 0;
+    class Watched extends MemoryStorage {
+      override watch(interest: Interest, wake: () => void): Unwatch {
+        const end = super.watch(interest, wake);
+        open.add(end);
+        most = Math.max(most, open.size);
+        return () => {
+          open.delete(end);
+          end();
+        };
+      }
+    }
+    await using jobs = await connect(new Watched());
+    const handles: JobHandle[] = [];
+    for (let i = 0; i < 3; i++) {
+      handles.push(
+        ...(await jobs.enqueueMany(
+          noop,
+          Array.from({ length: 3_400 }, () => 1),
+        )),
+      );
+    }
+    const warnings: Error[] = [];
+    const warn = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", warn);
+    const stop = new AbortController();
+    const waiting = jobs.waitAll(handles, { timeout: "5m", signal: stop.signal });
+    expect([open.size, most]).toEqual([5_000, 5_000]);
+    stop.abort(new Error("enough"));
+    expect(open.size).toBe(0);
+    await expect(waiting).rejects.toThrow("enough");
+    const again = jobs.waitAll(handles, { timeout: "5m" });
+    await using worker = jobs.worker([noop], { concurrency: 100 });
+    await worker.start();
+    expect(new Set((await again).map(({ state }) => state))).toEqual(new Set(["completed"]));
+    process.off("warning", warn);
+    expect([warnings, open.size < 10]).toEqual([[], true]);
   });
 
   it("is not harmed by a random that answers nonsense or throws", async () => {

@@ -31,6 +31,12 @@ const commands = {
     const [answer] = await storage.enqueue([Array.from({ length: count }, () => job())]);
     return answer.jobs.map(({ id }) => id);
   },
+  /** Jobs that differ from the usual one; those that may come in do. */
+  enqueueJobs: async (jobs) => {
+    const [answer] = await storage.enqueue([jobs.map(job)]);
+    await storage.promote(1_000);
+    return answer.jobs;
+  },
   /** The last job of the group takes the process with it, when it is stored: inside the transaction. */
   dieEnqueuing: (count) =>
     storage.enqueue([

@@ -1,10 +1,13 @@
 // Goal: a folder is opened when it is safe, and refused with a typed error that says what to do when not.
 // Method: folders brought into each state by hand; what a test cannot have (a network disk) is handed in.
 import {
+  closeSync,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
+  readlinkSync,
   rmSync,
   statSync,
   truncateSync,
@@ -13,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { open as openLmdb } from "lmdb";
+import { type Database, open as openLmdb } from "lmdb";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   InvalidOptionError,
@@ -24,6 +27,7 @@ import {
   StorageVersionError,
 } from "../../src/errors.ts";
 import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
+import { locks } from "../../src/storage/lmdb/locks.ts";
 import { addressSpaceBytes } from "../../src/storage/lmdb/machine.ts";
 import { prepareFolder } from "../../src/storage/lmdb/refuse.ts";
 import type { NewJob } from "../../src/storage/storage.ts";
@@ -82,7 +86,19 @@ const claim = {
 };
 
 /** Change what is stored behind the back of the closed storage. */
-async function tamper(file: string, table: string, key: string, value: string): Promise<void> {
+async function tamper(file: string, table: string, key: string | Uint8Array, value: string): Promise<void> {
+  await within(file, table, (rows) => rows.putSync(typeof key === "string" ? Buffer.from(key) : key, value));
+}
+
+async function read(file: string, table: string, key: string): Promise<string | undefined> {
+  return within(file, table, (rows) => rows.get(Buffer.from(key)));
+}
+
+async function within<T>(
+  file: string,
+  table: string,
+  work: (rows: Database<string, Uint8Array>) => T,
+): Promise<T> {
   const environment = openLmdb<string, Uint8Array>({
     path: join(folder, file),
     noSubdir: true,
@@ -91,8 +107,9 @@ async function tamper(file: string, table: string, key: string, value: string): 
     pageSize: 4_096,
   });
   const encoding = { encoding: "string", keyEncoding: "binary" } as const;
-  environment.openDB<string, Uint8Array>(table, encoding).putSync(Buffer.from(key), value);
+  const result = work(environment.openDB<string, Uint8Array>(table, encoding));
   await environment.close();
+  return result;
 }
 
 describe("opening", () => {
@@ -206,7 +223,7 @@ describe("opening is refused for", () => {
       .open()
       .catch((error: unknown) => error);
     expect(failed).toBeInstanceOf(StorageVersionError);
-    expect((failed as Error).message).toMatch(/99.*1\b/s);
+    expect((failed as Error).message).toMatch(/99.*2\b/s);
     // Nothing is left locked or open: a second look says the same.
     await expect(storage().open()).rejects.toBeInstanceOf(StorageVersionError);
   });
@@ -232,29 +249,86 @@ describe("opening is refused for", () => {
     const inside = await opened();
     const [instance] = readdirSync(join(folder, "instances"));
     await inside.close();
-    // A live process of elsewhere: its file is locked, and it says where it lives.
-    const { locks } = await import("../../src/storage/lmdb/locks.ts");
-    const { openSync, closeSync } = await import("node:fs");
-    const file = openSync(join(folder, "instances", String(instance)), "a+");
-    locks.tryLock(file);
-    const key = Buffer.alloc(8);
-    key.writeBigUInt64BE(BigInt(String(instance)));
-    const environment = openLmdb<string, Uint8Array>({
-      path: join(folder, "volatile.mdb"),
-      noSubdir: true,
-      noSync: true,
-      maxDbs: 32,
-      pageSize: 4_096,
+    const stop = await seemToRun(String(instance), {
+      pid: 1,
+      namespace: "pid:[elsewhere]",
+      wants: 0,
+      format: 2,
     });
-    const table = environment.openDB<string, Uint8Array>("instance", {
-      encoding: "string",
-      keyEncoding: "binary",
-    });
-    table.putSync(key, JSON.stringify({ pid: 1, namespace: "pid:[elsewhere]", wants: 0 }));
-    await environment.close();
     await expect(storage().open()).rejects.toThrow("jobwright serve");
-    closeSync(file);
+    stop();
     await opened();
+  });
+});
+
+/**
+ * Have the store believe in another live process: its file is locked, and it says of itself what is given.
+ *
+ * @returns how to end it
+ */
+async function seemToRun(instance: string, record: object): Promise<() => void> {
+  const file = openSync(join(folder, "instances", instance), "a+");
+  locks.tryLock(file);
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64BE(BigInt(instance));
+  await tamper("volatile.mdb", "instance", key, JSON.stringify(record));
+  return () => closeSync(file);
+}
+
+describe("a store of the first format", () => {
+  /** As the first version left it: one job that waits, none of the newer tables' rows, shorter counters. */
+  async function older(): Promise<void> {
+    const one = await opened();
+    await one.beat(beat);
+    await one.enqueue([[job]]);
+    await one.close();
+    const lane = Buffer.alloc(4);
+    for (const id of [0, 1]) {
+      lane.writeUInt32BE(id);
+      await tamper("store.mdb", "counts", lane, "[0,1,0,0,0,0,0]");
+    }
+    await tamper("store.mdb", "meta", "state", "[1,0,0,1,1,0]");
+    await tamper("store.mdb", "meta", "format", "1");
+  }
+
+  test("is opened, has all it had, and takes what is new; older code is refused from then on", async () => {
+    await older();
+    const one = await opened();
+    expect((await one.lanes()).lanes).toMatchObject([{ counts: { available: 1, blocked: 0, running: 0 } }]);
+    expect((await one.stats({})).total).toEqual({ enqueued: 0, completed: 0, cancelled: 0, dead: 0 });
+    const [given] = (await one.claim(claim)).jobs;
+    await one.settle([
+      { lease: given as NonNullable<typeof given>, outcome: { state: "completed" }, startedAt: 1 },
+    ]);
+    const limit = { scope: "a", key: "k", concurrency: 1 };
+    await one.enqueue([
+      [
+        { ...job, limit },
+        { ...job, limit },
+      ],
+    ]);
+    await one.promote(10);
+    expect((await one.count({ state: "blocked" })).n).toBe(1);
+    expect((await one.stats({})).total).toEqual({ enqueued: 2, completed: 1, cancelled: 0, dead: 0 });
+    await one.close();
+    expect(await read("store.mdb", "meta", "format")).toBe("2");
+  });
+
+  test("is left alone while a process has it open that knows no other, which is named", async () => {
+    await older();
+    const stop = await seemToRun("77", {
+      pid: 4_711,
+      namespace: readlinkSync("/proc/self/ns/pid"),
+      wants: 0,
+    });
+    const refused = await storage()
+      .open()
+      .catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(StorageRefusedError);
+    expect((refused as Error).message).toMatch(/older version.*4711.*Stop them first/s);
+    expect(await read("store.mdb", "meta", "format")).toBe("1");
+    stop();
+    expect((await (await opened()).count({ state: "available" })).n).toBe(1);
   });
 });
 

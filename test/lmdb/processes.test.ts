@@ -5,7 +5,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { ClaimedJob, RescuedJob, Settlement, StoredJob } from "../../src/storage/storage.ts";
+import type {
+  ClaimedJob,
+  EnqueueResult,
+  RescuedJob,
+  Settlement,
+  StoredJob,
+} from "../../src/storage/storage.ts";
 import type { Outcome } from "../../src/job/lifecycle.ts";
 import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
 import { built } from "../support/built.ts";
@@ -80,6 +86,29 @@ describe("two processes on one folder", () => {
     expect(await (workers[0] as Child).do("count", { state: "completed" })).toBe(600);
   });
 
+  test("share keys: what one holds, the other meets, and what one lets go of, the other may have", async () => {
+    const [a, b] = [await start(), await start()];
+    await a.do("register", "a");
+    await b.do("register", "b");
+    const unique = { scope: "a", key: "u", while: "live", onConflict: "keep" };
+    const [held] = await a.do<EnqueueResult[]>("enqueueJobs", [{ unique }]);
+    expect(await b.do("enqueueJobs", [{ unique }])).toEqual([{ status: "existing", id: held?.id }]);
+    const limit = { scope: "a", key: "l", concurrency: 2 };
+    await a.do("enqueueJobs", [{ limit }, { limit }, { limit }]);
+    await b.do("enqueueJobs", [{ limit }, { limit }]);
+    const mine = await a.do<ClaimedJob[]>("claim", { processId: "a", room: 2 });
+    const yours = await b.do<ClaimedJob[]>("claim", { processId: "b", room: 9 });
+    // The unique one and two of five.
+    expect([mine.length, yours.length]).toEqual([2, 1]);
+    expect(await b.do("count", { state: "blocked" })).toBe(3);
+    await a.do(
+      "settle",
+      mine.map((job) => settlement(job, { state: "completed" })),
+    );
+    expect(await b.do<ClaimedJob[]>("claim", { processId: "b", room: 9 })).toHaveLength(1);
+    expect(await b.do("enqueueJobs", [{ unique }])).toMatchObject([{ status: "created" }]);
+  });
+
   test("wake each other: for new jobs, for finished ones, for requests to cancel", async () => {
     const [a, b] = [await start(), await start()];
     await a.do("register", "a");
@@ -135,6 +164,23 @@ describe("a process that is killed", () => {
     expect(await b.do("settle", settlements)).toEqual(["settled", "settled", "settled"]);
     const rescued = await b.do<RescuedJob[]>("rescue", "b");
     expect(rescued.map(({ id }) => id)).toEqual([running?.id]);
+  });
+
+  test("between the two writes has let in the next of its key, though its place was passed", async () => {
+    const [a, b] = [await start(), await start()];
+    await a.do("register", "a");
+    await b.do("register", "b");
+    const limit = { scope: "a", key: "l", concurrency: 1 };
+    const [first, next] = await a.do<EnqueueResult[]>("enqueueJobs", [{ limit }, { limit }]);
+    const [running] = await a.do<ClaimedJob[]>("claim", { processId: "a", room: 5 });
+    expect(running?.id).toBe(first?.id);
+    await a.do("enqueue", 1);
+    expect(await b.do("claim", { processId: "b", room: 5 })).toHaveLength(1);
+    const settlements = [settlement(running as ClaimedJob, { state: "completed" })];
+    await expect(a.do("dieSettling", settlements)).rejects.toThrow("SIGKILL");
+    expect(await b.do("claim", { processId: "b", room: 5 })).toMatchObject([{ id: next?.id }]);
+    expect(await b.do("settle", settlements)).toEqual(["settled"]);
+    expect(await b.do("claim", { processId: "b", room: 5 })).toEqual([]);
   });
 
   test("with jobs in its hands is lost at once, however long its silence might be", async () => {

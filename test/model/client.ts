@@ -29,7 +29,7 @@ export const step: fc.Arbitrary<Step> = fc.record({
     { weight: 6, arbitrary: fc.constant("settle" as const) },
     { weight: 3, arbitrary: fc.constant("exchange" as const) },
     { weight: 3, arbitrary: fc.constant("rescue" as const) },
-    { weight: 1, arbitrary: fc.constant("promote" as const) },
+    { weight: 3, arbitrary: fc.constant("promote" as const) },
     { weight: 1, arbitrary: fc.constant("cancel" as const) },
     { weight: 2, arbitrary: fc.constant("leave" as const) },
   ),
@@ -47,6 +47,16 @@ const OUTCOMES: readonly Outcome[] = [
   { state: "scheduled", later: { delayMs: 0 }, attempt: "spent", error: ERROR },
   { state: "scheduled", later: { delayMs: 500 }, attempt: "kept" },
 ];
+
+/** One job in four has a unique key, and one in three a limit key of which two may run. */
+function withKeys(job: NewJob, n: number): NewJob {
+  const key = `${n % 2}`;
+  return {
+    ...job,
+    ...(n % 4 === 2 ? { unique: { scope: "", key, while: "live", onConflict: "keep" } } : {}),
+    ...(n % 3 === 0 ? { limit: { scope: "", key, concurrency: 2 } } : {}),
+  };
+}
 
 /** A process that calls the storage, several calls at a time, and tells the ledger what was asked and answered. */
 export class Client {
@@ -93,7 +103,9 @@ export class Client {
       await this.#settleAll(this.#leases.map((lease) => this.#settlement(lease, { state: "completed" })));
       this.#leases = [];
       const left = await Promise.all(
-        (["available", "scheduled", "running"] as const).map((state) => this.#storage.count({ state })),
+        (["available", "scheduled", "blocked", "running"] as const).map((state) =>
+          this.#storage.count({ state }),
+        ),
       );
       if (claimed === 0 && left.every(({ n }) => n === 0)) return;
     }
@@ -112,6 +124,7 @@ export class Client {
         const list = this.#settlements(n);
         const request = this.#request(n % 3, n % 2);
         const end = this.#ledger.claimBegins();
+        this.#ledger.ends(list);
         const { settled, claimed } = await this.#storage.exchange(list, request);
         end();
         this.#ledger.settled(this.#processId, list, settled);
@@ -145,7 +158,7 @@ export class Client {
     const shared = n % 6 === 1 ? `given ${n % 2}` : undefined;
     const group =
       shared === undefined
-        ? jobs
+        ? jobs.map((job, at) => withKeys(job, n + at))
         : jobs.map((job) => ({ ...job, name: "a", givenId: shared, payload: '"shared"' }));
     // A call whose answer is slow is repeated as it was, also while the first one is under way.
     const sent = batch === undefined ? group : this.#ledger.firstOf(batch, group);
@@ -167,9 +180,11 @@ export class Client {
   }
 
   #took(jobs: readonly ClaimedJob[]): void {
-    for (const { id, generation, token } of jobs) {
+    for (const job of jobs) {
+      const { id, generation, token } = job;
       this.#leases.push({ id, generation, token });
       this.#ledger.claimed({ id, generation, token });
+      this.#ledger.runs(job);
     }
   }
 
@@ -201,6 +216,7 @@ export class Client {
   }
 
   async #settleAll(list: readonly Settlement[]): Promise<void> {
+    this.#ledger.ends(list);
     this.#ledger.settled(this.#processId, list, await this.#storage.settle(list));
   }
 

@@ -2,9 +2,11 @@ import * as fc from "fast-check";
 import { claimKinds } from "./command/claim.ts";
 import { type Kind, kind } from "./command/command.ts";
 import { enqueueKinds } from "./command/enqueue.ts";
+import { keyedKinds } from "./command/keyed.ts";
 import { longLifeKinds } from "./command/long-life.ts";
 import { lookKinds } from "./command/look.ts";
 import { processKinds } from "./command/process.ts";
+import { scheduleKinds } from "./command/schedule.ts";
 import { settleKinds } from "./command/settle.ts";
 import { steerKinds } from "./command/steer.ts";
 import { upkeepKinds } from "./command/upkeep.ts";
@@ -18,8 +20,10 @@ const KINDS: readonly Kind[] = [
   ...settleKinds,
   ...processKinds,
   ...upkeepKinds,
+  ...scheduleKinds,
   ...lookKinds,
   ...steerKinds,
+  ...keyedKinds,
   ...longLifeKinds,
 ];
 

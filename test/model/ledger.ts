@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { isFinal, JOB_STATES, type JobId } from "../../src/job/job.ts";
-import { type ChangeResult, heedAsk, newHead } from "../../src/job/lifecycle.ts";
+import type { ChangeResult } from "../../src/job/change.ts";
+import { heedAsk, newHead } from "../../src/job/lifecycle.ts";
 import { limits } from "../../src/job/limits.ts";
 import type {
+  ClaimedJob,
   GroupResult,
   Lease,
   NewJob,
@@ -36,6 +38,8 @@ export class Ledger {
   readonly #cancelled: Set<JobId> = new Set();
   /** Asked while it ran: the run that hears of it ends the job, whatever it ends with. */
   readonly #asked: Set<JobId> = new Set();
+  /** Runs that were given and that nobody has begun to end, by what keeps their number small. */
+  readonly #running: Map<string, Set<string>> = new Map();
   #jobs = 0;
   #claiming = 0;
   #rescuing = 0;
@@ -97,6 +101,10 @@ export class Ledger {
       for (const job of answer.jobs) assert.equal(job.id, known.id, `Given id ${given} belongs to one job.`);
       this.coverage.see("enqueue: given id used by two clients", known.clients.size > 1);
     }
+    this.coverage.see(
+      "enqueue: unique key held",
+      given === undefined && answer.jobs.some(({ status }) => status === "existing"),
+    );
     for (const [at, job] of group.entries()) {
       this.#stored.set(job.givenId ?? job.payload, answer.jobs[at]?.id ?? 0);
     }
@@ -113,6 +121,26 @@ export class Ledger {
     run.claims += 1;
     run.tokens.add(lease.token);
     assert.equal(run.claims, 1, `Job ${lease.id} was claimed twice at generation ${lease.generation}.`);
+  }
+
+  /** A run was given: of its keys no more run for sure than may. */
+  runs({ id, generation, unique, limit }: ClaimedJob): void {
+    const keys: [key: string, most: number][] = [];
+    if (unique !== undefined) keys.push([`unique ${unique.key}`, 1]);
+    if (limit !== undefined) keys.push([`limit ${limit.key}`, limit.concurrency]);
+    for (const [key, most] of keys) {
+      const running = this.#running.get(key) ?? new Set();
+      this.#running.set(key, running.add(`${id} ${generation}`));
+      assert.ok(running.size <= most, `Of ${key}, ${[...running].join(" and ")} run at once; ${most} may.`);
+      this.coverage.see("claim: as many of a limit key as may run", running.size === most && most > 1);
+    }
+  }
+
+  /** Somebody is about to end these runs: whether they go on until the answer is not known. */
+  ends(list: readonly Settlement[]): void {
+    for (const { lease } of list) {
+      for (const running of this.#running.values()) running.delete(`${lease.id} ${lease.generation}`);
+    }
   }
 
   rescueBegins(): () => void {
@@ -208,7 +236,7 @@ export class Ledger {
       // A run that was asked to end is the last one: no other end leaves the job waiting.
       const wasAsked = generation === job.generation && this.#asked.has(job.id);
       const outcome = wasAsked
-        ? heedAsk({ ...newHead(0, 0, 0), cancelAsked: job.reason ?? "" }, decided)
+        ? heedAsk({ ...newHead({ priority: 0 }, 0, 0), cancelAsked: job.reason ?? "" }, decided)
         : decided;
       this.coverage.see("settle: an ask was heeded", outcome !== decided);
       if (outcome.state !== "scheduled" && outcome.state !== "available") finals += 1;

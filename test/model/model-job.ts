@@ -1,10 +1,11 @@
 import type { AttemptEntry, JobHead, JobId, JobSpec, JobState } from "../../src/job/job.ts";
-import type { Lease, ProcessBeat } from "../../src/storage/storage.ts";
+import type { Lease, LogEntry, ProcessBeat } from "../../src/storage/storage.ts";
 
 /** A job as the model keeps it. */
 export interface ModelJob {
   readonly id: JobId;
-  readonly spec: JobSpec;
+  /** Another one only when a job with its unique key replaces it. */
+  spec: JobSpec;
   readonly createdAt: number;
   head: JobHead;
   /** Its place in the line: the order of becoming available. */
@@ -14,6 +15,9 @@ export interface ModelJob {
   /** The lease that ended its last run. */
   endedBy?: Lease;
   checkpoint: Record<string, string>;
+  /** It handed its checkpoint on: whether it still has it itself is nobody's business. */
+  handedOn?: true;
+  logs: LogEntry[];
   attempts: AttemptEntry[];
 }
 

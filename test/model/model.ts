@@ -1,7 +1,14 @@
-import { isFinal, type JobHead, type JobId } from "../../src/job/job.ts";
+import { type Change, changeHead, type ChangeResult, replaceHead } from "../../src/job/change.ts";
+import { isFinal, type JobHead, type JobId, type JobSpec } from "../../src/job/job.ts";
+import { isReplaceable, isSameLimit } from "../../src/job/key.ts";
 import * as life from "../../src/job/lifecycle.ts";
+import { limits } from "../../src/job/limits.ts";
 import type * as contract from "../../src/storage/storage.ts";
+import { byPlace, LimitKeys } from "./limit-keys.ts";
 import { type Held, type ModelJob, type ModelProcess, stateOf } from "./model-job.ts";
+import { Schedules } from "./schedules.ts";
+import { Tally } from "./tally.ts";
+import { UniqueKeys } from "./unique-keys.ts";
 
 /**
  * The reference model: what `storage.ts` promises, in the plainest form. Arrays are searched and sorted
@@ -17,6 +24,10 @@ export class Model {
   readonly processes: ModelProcess[] = [];
   readonly lanes: { queue: string; name: string; paused: boolean }[] = [];
   readonly pausedQueues: Set<string> = new Set();
+  readonly uniqueKeys: UniqueKeys = new UniqueKeys(this);
+  readonly limitKeys: LimitKeys = new LimitKeys(this);
+  readonly schedules: Schedules = new Schedules(this);
+  readonly tally: Tally = new Tally(this);
   #ids = 0;
   #seq = 0;
 
@@ -29,37 +40,67 @@ export class Model {
   enqueue(groups: readonly (readonly contract.NewJob[])[], batchId?: string): contract.GroupResult[] {
     const seen = batchId === undefined ? undefined : this.batches.get(batchId);
     if (seen !== undefined) return seen.answer;
-    const answer = groups.map((group) => this.#enqueueGroup(group));
+    const answer = groups.map((group) => this.enqueueGroup(group));
     if (batchId !== undefined) this.batches.set(batchId, { at: this.now, answer });
     return answer;
   }
 
-  #enqueueGroup(group: readonly contract.NewJob[]): contract.GroupResult {
-    const before = { jobs: [...this.jobs], ids: this.#ids, seq: this.#seq };
-    const answers: contract.EnqueueResult[] = [];
-    for (const [index, { priority, later, ...spec }] of group.entries()) {
-      const same = this.jobs.find(
-        (job) =>
-          spec.givenId !== undefined && job.spec.name === spec.name && job.spec.givenId === spec.givenId,
-      );
-      if (same !== undefined && same.spec.payload !== spec.payload) {
-        [this.jobs, this.#ids, this.#seq] = [before.jobs, before.ids, before.seq];
-        // 0: the id was taken by the group itself, so there is no job that could be named.
-        const existing = before.jobs.includes(same) ? same.id : 0;
-        return { ok: false, refusal: { kind: "duplicate-id", existing }, index };
+  enqueueGroup(group: readonly contract.NewJob[]): contract.GroupResult {
+    const refused = this.#takenId(group) ?? this.uniqueKeys.heldKey(group);
+    if (refused !== undefined) return { ok: false, ...refused };
+    return { ok: true, jobs: group.map((job) => this.#store(job)) };
+  }
+
+  /** The first job of a group whose given id belongs to a job with another payload. */
+  #takenId(group: readonly contract.NewJob[]): { refusal: contract.Refusal; index: number } | undefined {
+    for (const [index, job] of group.entries()) {
+      if (job.givenId === undefined) continue;
+      const stored = this.#namesake(job);
+      const same = stored?.spec ?? group.slice(0, index).find((one) => isNamesake(one, job));
+      // 0: the id was taken by the group itself, so there is no job that could be named.
+      if (same !== undefined && same.payload !== job.payload) {
+        return { refusal: { kind: "duplicate-id", existing: stored?.id ?? 0 }, index };
       }
-      if (same !== undefined) {
-        answers.push({ status: "existing", id: same.id });
-        continue;
-      }
-      const runAt = later === undefined ? this.now : life.instantOf(later, this.now);
-      const id = ++this.#ids;
-      const head = life.newHead(priority, runAt, this.now);
-      this.jobs.push({ id, spec, createdAt: this.now, head, seq: ++this.#seq, checkpoint: {}, attempts: [] });
-      answers.push({ status: "created", id });
     }
-    for (const { spec } of this.jobs) this.#lane(spec.queue, spec.name);
-    return { ok: true, jobs: answers };
+    return undefined;
+  }
+
+  #namesake(job: contract.NewJob): ModelJob | undefined {
+    return this.jobs.find(({ spec }) => isNamesake(spec, job));
+  }
+
+  #store(job: contract.NewJob): contract.EnqueueResult {
+    const same = this.#namesake(job);
+    if (same !== undefined) return { status: "existing", id: same.id };
+    const { priority: _priority, later, ...spec } = job;
+    const runAt = later === undefined ? this.now : life.instantOf(later, this.now);
+    const holder = this.uniqueKeys.heldBy(spec.unique);
+    if (holder !== undefined) return this.#meet(holder.id, job, runAt);
+    const id = ++this.#ids;
+    const head = life.newHead(job, runAt, this.now);
+    const stored = { id, spec, createdAt: this.now, head, seq: ++this.#seq, attempts: [], logs: [] };
+    this.jobs.push({ ...stored, ...this.uniqueKeys.inheritance(spec.unique) });
+    this.uniqueKeys.take(id, spec.unique);
+    this.#lane(spec.queue, spec.name);
+    this.tally.add(spec, "enqueued");
+    return { status: "created", id };
+  }
+
+  /** Another job holds its key. */
+  #meet(id: JobId, job: contract.NewJob, runAt: number): contract.EnqueueResult {
+    const holder = this.find(id);
+    if (holder === undefined || job.unique?.onConflict !== "replace") return { status: "existing", id };
+    if (!isReplaceable({ ...holder.spec, state: stateOf(holder) }, job)) return { status: "existing", id };
+    const { head, spec: before } = holder;
+    const { priority: _priority, later: _later, ...spec } = job;
+    const after = replaceHead(head, before.limit, job, runAt, this.now);
+    const isMoved = after.state !== head.state || after.priority !== head.priority;
+    if (isMoved || !isSameLimit(before.limit, spec.limit)) holder.seq = ++this.#seq;
+    holder.spec = before.givenId === undefined ? spec : { ...spec, givenId: before.givenId };
+    holder.head = after;
+    this.uniqueKeys.take(id, spec.unique);
+    this.limitKeys.admit(before.limit);
+    return { status: "replaced", id };
   }
 
   // ── Through ────────────────────────────────────────────────────────────────
@@ -73,19 +114,21 @@ export class Model {
       for (const job of this.claimable(queue, names)) {
         if (given === room + readAhead) break;
         if (job.head.marked && (given >= room || claimed.some((other) => other.head.marked))) continue;
+        if (!this.limitKeys.mayRun(job.spec.limit)) {
+          job.head = life.promoteHead(job.head, false);
+          continue;
+        }
+        const { processId, token } = request;
+        job.held = { token, processId, claimedBy: processId, claimedAt: this.now, started: job.head.marked };
         claimed.push(job);
         given += 1;
       }
     }
-    for (const job of claimed) {
-      const { processId, token } = request;
-      job.held = { token, processId, claimedBy: processId, claimedAt: this.now, started: job.head.marked };
-    }
-    const next = this.#due()[0];
+    const nextAt = Math.min(this.#due()[0]?.head.runAt ?? Infinity, this.schedules.firstAt ?? Infinity);
     return {
       known: true,
       jobs: claimed.map((job) => this.#claimed(job)),
-      ...(next === undefined ? {} : { nextAt: next.head.runAt }),
+      ...(nextAt === Infinity ? {} : { nextAt }),
       asks: this.#asks(request.processId),
     };
   }
@@ -97,7 +140,7 @@ export class Model {
         (job) => stateOf(job) === "available" && job.spec.queue === queue && names.includes(job.spec.name),
       )
       .filter((job) => !this.isPaused(job.spec.queue, job.spec.name))
-      .toSorted((a, b) => a.head.priority - b.head.priority || a.seq - b.seq);
+      .toSorted(byPlace);
   }
 
   settle(settlements: readonly contract.Settlement[]): contract.SettleResult[] {
@@ -108,18 +151,20 @@ export class Model {
       if (job?.held === undefined || !this.stands(lease)) return "stale";
       const facts = { token: lease.token, startedAt, now: this.now };
       const outcome = life.heedAsk(job.head, settlement.outcome);
-      const after = life.applyOutcome(job.head, job.spec.retention, outcome, facts);
+      const after = life.applyOutcome(job.head, job.spec, outcome, facts);
       if (after.failures > job.head.failures) {
         const entry = life.attemptEntry(job.head, after, job.held.claimedBy, facts);
         job.attempts.push(entry);
         job.attempts = job.attempts.filter((old) => old.number !== life.forgottenAttempt(entry.number));
       }
-      if (!life.keepsCheckpoint(outcome.state)) job.checkpoint = {};
+      if (!life.keepsCheckpoint(outcome.state, job.spec.unique)) job.checkpoint = {};
       if (outcome.state === "scheduled" && after.state === "available") job.seq = ++this.#seq;
       job.endedBy = lease;
       delete job.held;
       this.#become(job, after);
-      if (settlement.enqueue !== undefined) this.#enqueueGroup(settlement.enqueue);
+      this.limitKeys.admit(job.spec.limit);
+      // Each alone: what is refused is not stored.
+      for (const child of settlement.enqueue ?? []) this.enqueueGroup([child]);
       return "settled";
     });
   }
@@ -132,6 +177,11 @@ export class Model {
       else job.checkpoint[key] = value;
     }
     if (note.result !== undefined) job.head = { ...job.head, result: note.result };
+    if (note.progress !== undefined) job.head = { ...job.head, progress: note.progress };
+    for (const line of note.log ?? []) {
+      const number = (job.logs.at(-1)?.number ?? 0) + 1;
+      job.logs = [...job.logs, { ...line, number, attempt: job.head.attempt + 1 }].slice(-limits.logLines);
+    }
     return "saved";
   }
 
@@ -189,15 +239,18 @@ export class Model {
       .toSorted((a, b) => a.head.runAt - b.head.runAt || a.id - b.id);
   }
 
-  promote(limit: number): { promoted: number; nextAt?: number } {
+  promote(limit: number): contract.Promoted {
     const due = this.#due().filter((job) => job.head.runAt <= this.now);
     for (const job of due.slice(0, limit)) {
-      job.head = life.promoteHead(job.head);
+      job.head = life.promoteHead(job.head, this.limitKeys.hasRoom(job));
       job.seq = ++this.#seq;
     }
-    const next = this.#due()[0];
-    const promoted = Math.min(limit, due.length);
-    return next === undefined ? { promoted } : { promoted, nextAt: next.head.runAt };
+    const [nextAt, tickAt] = [this.#due()[0]?.head.runAt, this.schedules.firstAt];
+    return {
+      promoted: Math.min(limit, due.length),
+      ...(nextAt === undefined ? {} : { nextAt }),
+      ...(tickAt === undefined ? {} : { tickAt }),
+    };
   }
 
   /** Jobs whose lease may be rescued. */
@@ -222,33 +275,33 @@ export class Model {
     return this.jobs.filter(({ head }) => isFinal(head.state) && (head.expiresAt ?? Infinity) <= this.now);
   }
 
-  remove(gone: readonly ModelJob[]): void {
+  /** @param byHand whether an operator did, which frees a key that time holds */
+  remove(gone: readonly ModelJob[], byHand: boolean = false): void {
     this.jobs = this.jobs.filter((job) => !gone.includes(job));
+    for (const job of gone) {
+      this.uniqueKeys.gone(job, byHand);
+      this.limitKeys.admit(job.spec.limit);
+    }
   }
 
   // ── Steer ──────────────────────────────────────────────────────────────────
 
-  change(ids: readonly JobId[], change: life.Change): life.ChangeResult[] {
+  change(ids: readonly JobId[], change: Change): ChangeResult[] {
     return ids.map((id) => {
       const job = this.find(id);
       if (job === undefined) return "missing";
       const isRunning = job.held !== undefined;
-      const { result, head, remove } = life.changeHead(
-        job.head,
-        isRunning,
-        job.spec.retention,
-        change,
-        this.now,
-      );
-      if (remove === true) this.remove([job]);
+      const { result, head, remove } = changeHead(job.head, isRunning, job.spec, change, this.now);
+      if (remove === true) this.remove([job], true);
       if (head === undefined) return result;
-      const isInLine = head.state === "available";
-      if (isInLine && (job.head.state !== "available" || head.priority !== job.head.priority)) {
-        job.seq = ++this.#seq;
-      }
+      const runsAgain = change.kind === "retry" && isFinal(job.head.state);
+      if (runsAgain && !this.uniqueKeys.takeBack(job)) return "conflict";
+      if (head.state !== job.head.state || head.priority !== job.head.priority) job.seq = ++this.#seq;
       // Whoever cancels a job, it will not go on where it was.
-      if (head.state === "cancelled") job.checkpoint = {};
+      if (head.state === "cancelled" && !life.keepsCheckpoint("cancelled", job.spec.unique))
+        job.checkpoint = {};
       this.#become(job, head);
+      this.limitKeys.admit(job.spec.limit);
       return result;
     });
   }
@@ -265,7 +318,10 @@ export class Model {
 
   #become(job: ModelJob, head: JobHead): void {
     job.head = head;
-    if (isFinal(head.state) && head.expiresAt !== undefined && head.expiresAt <= this.now) this.remove([job]);
+    if (!isFinal(head.state)) return;
+    this.tally.add(job.spec, head.state);
+    this.uniqueKeys.ended(job);
+    if (head.expiresAt !== undefined && head.expiresAt <= this.now) this.remove([job]);
   }
 
   #claimed(job: ModelJob): contract.ClaimedJob {
@@ -293,4 +349,8 @@ export class Model {
       this.lanes.some((lane) => lane.queue === queue && lane.name === name && lane.paused)
     );
   }
+}
+
+function isNamesake(a: JobSpec, b: JobSpec): boolean {
+  return a.givenId !== undefined && a.givenId === b.givenId && a.name === b.name;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { JobId } from "../../src/job/job.ts";
-import type { Lease, NewJob, Storage } from "../../src/storage/storage.ts";
+import type { Lease, NewJob, Storage, StoredSchedule } from "../../src/storage/storage.ts";
 import type { TestClock } from "../../src/testing/test-clock.ts";
 import type { Coverage, ModelEvent } from "./coverage.ts";
 import type { Model } from "./model.ts";
@@ -46,6 +46,7 @@ export class Pair {
   // Engines may leave gaps between ids, the model leaves none.
   readonly #realIds: Map<JobId, JobId> = new Map();
   readonly #modelIds: Map<JobId, JobId> = new Map();
+  readonly #realRevisions: Map<number, number> = new Map();
 
   constructor(
     storage: Storage,
@@ -100,6 +101,25 @@ export class Pair {
 
   realLease(lease: Lease): Lease {
     return { ...lease, id: this.real(lease.id) };
+  }
+
+  /** Note that both wrote the same schedule. The engine gives no revision twice. */
+  bindRevision(revision: number, real: number): void {
+    const isNew = real > 0 && ![...this.#realRevisions.values()].includes(real);
+    assert.ok(isNew, `Revision ${real} of a schedule was given before.`);
+    this.#realRevisions.set(revision, real);
+  }
+
+  /** The engine's revision; one that never was for one that the model does not know. */
+  realRevision(revision: number): number {
+    return revision === 0 ? 0 : (this.#realRevisions.get(revision) ?? 1_000_000_000 + revision);
+  }
+
+  /** A schedule as the engine tells it, with the model's revision and job. */
+  fromRealSchedule({ lastId, revision: real, ...one }: StoredSchedule): StoredSchedule {
+    const revision = [...this.#realRevisions].find(([, known]) => known === real)?.[0];
+    assert.ok(revision !== undefined, `The engine answered revision ${real}, which it never gave.`);
+    return { ...one, revision, ...(lastId === undefined ? {} : { lastId: this.modelId(lastId) }) };
   }
 
   /** Anything the engine answered about one job, with the model's id. */

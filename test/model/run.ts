@@ -1,11 +1,9 @@
-import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Storage } from "../../src/storage/storage.ts";
 import { TestClock } from "../../src/testing/test-clock.ts";
+import { makeDataFolder } from "../support/postgres/folder.ts";
 import { isLong, seed, size } from "../support/size.ts";
 import { START_MS } from "./command/draft.ts";
 import { LOST_AFTER_MS, register } from "./command/process.ts";
@@ -105,7 +103,7 @@ async function runSequence(
   const pair = new Pair(await store.open(), model, time, coverage, canReopen ? reopen : undefined);
   for (const [slot, id] of pair.slots.entries()) await register(pair, id, LOST_AFTER_MS[slot]);
   await fc.asyncModelRun(() => ({ model, real: pair }), commands);
-  await compareState(pair);
+  await compareState(pair, true);
 }
 
 /** One store, in a folder of its own if it wants one. */
@@ -121,7 +119,7 @@ export class Store implements AsyncDisposable {
   }
 
   async open(): Promise<Storage> {
-    const folder = (): string => (this.#folder ??= mkdtempSync(join(tmpdir(), "jobwright-model-")));
+    const folder = (): string => (this.#folder ??= makeDataFolder());
     this.#storage = await this.#make(this.#time, folder);
     await this.#storage.open();
     return this.#storage;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
+import { libraryEnv } from "../support/bundled.ts";
 
 /** What processes of a fleet tell; see `child/booker.mjs`. */
 const TOLD = [
@@ -103,6 +104,7 @@ export class BookingFleet implements AsyncDisposable {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       env: {
         ...process.env,
+        ...libraryEnv(),
         BOOKER: JSON.stringify({ url, isolation, lostAfterMs, folder: this.#folder }),
       },
       execArgv: [],

@@ -4,7 +4,7 @@ import { defineJob, fixed, item, type JobState, type Jobs, silentLogger } from "
 import { JOB_STATES } from "../../src/job/job.ts";
 import { PostgresStorage } from "../../src/storage/postgres/index.ts";
 import type { StoredJob } from "../../src/storage/storage.ts";
-import { built } from "../support/built.ts";
+import { bundled } from "../support/bundled.ts";
 import { type LocalServer, startServer } from "../support/postgres/server.ts";
 import { isLong, randomFrom, seed, size } from "../support/size.ts";
 import { BookingFleet } from "./booking-fleet.ts";
@@ -48,9 +48,7 @@ const again = { maxRetries: Number.POSITIVE_INFINITY, backoff: fixed(5) };
 const book = defineJob({ name: "book", ...again });
 const neighbour = defineJob({ name: "neighbour", ...again });
 
-beforeAll(async () => {
-  if (process.env["JOBWRIGHT_DIST"] === undefined) await built();
-});
+beforeAll(bundled);
 
 test.concurrent.each(ISOLATIONS)(
   "one booking for each job: %s",

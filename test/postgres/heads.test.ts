@@ -88,7 +88,7 @@ describe("a change", () => {
       releases: 0,
     };
     const retry: [string, unknown[]][] = [
-      ["select * from $s.lock_jobs(null, array[$1::bigint])", [id]],
+      ["select * from $s.hold_jobs(null, array[$1::bigint])", [id]],
       ["select $s.write_heads($1, '{}')", [JSON.stringify([{ ...change, priority: 0, marked: false }])]],
     ];
     const result = await meanwhile(at, retry, () => at.stage.change(id, { kind: "cancel", reason: "x" }));

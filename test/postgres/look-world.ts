@@ -1,5 +1,5 @@
 import type { AttemptEntry, JobId, JobState } from "../../src/job/job.ts";
-import { STATE_NUMBERS } from "../../src/storage/postgres/migration/first/tables.ts";
+import { STATE_NUMBERS } from "../../src/storage/postgres/state-number.ts";
 import { encodeText } from "../../src/storage/postgres/text.ts";
 import type { StoredJob } from "../../src/storage/storage.ts";
 

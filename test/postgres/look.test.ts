@@ -5,8 +5,7 @@ import { JOB_STATES, type JobId, type JobState } from "../../src/job/job.ts";
 import { limits } from "../../src/job/limits.ts";
 import type { Row, Statement } from "../../src/storage/postgres/database.ts";
 import { attempts, count, get, lanes, list, processes } from "../../src/storage/postgres/look.ts";
-import { lookFunctions } from "../../src/storage/postgres/migration/first/look.ts";
-import { tables } from "../../src/storage/postgres/migration/first/tables.ts";
+import { MIGRATIONS } from "../../src/storage/postgres/migrations.ts";
 import { RAW, type Value } from "../../src/storage/postgres/pg.ts";
 import { type Store, statements } from "../../src/storage/postgres/store.ts";
 import type { ListQuery, StoredJob } from "../../src/storage/storage.ts";
@@ -43,8 +42,7 @@ class Place {
     const place = await Place.at((await postgres()).freshSchema());
     const { client } = place;
     await client.query(`create schema ${place.schema}`);
-    await client.query(tables(place.schema));
-    await client.query(lookFunctions(place.schema));
+    for (const { sql } of MIGRATIONS) await client.query(sql(place.schema));
     return place;
   }
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { libraryEnv } from "../support/bundled.ts";
 import type { MigrateResult } from "../../src/storage/postgres/migrate.ts";
 import type { MigrationText } from "./sample-migrations.ts";
 
@@ -28,9 +29,11 @@ export class Migrator {
 
   constructor(options: MigratorOptions) {
     this.process = fork(fileURLToPath(new URL("child/migrator.mjs", import.meta.url)), {
-      env: { ...process.env, MIGRATOR: JSON.stringify(options) },
+      env: { ...process.env, ...libraryEnv() },
       execArgv: [],
     });
+    // Not in the environment: the texts of all migrations are longer than that may be.
+    this.process.send(options);
     this.ready = new Promise((resolve, reject) => {
       this.process.once("message", () => resolve());
       this.process.once("exit", (code) =>

@@ -4,6 +4,7 @@ import pg from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { connect, defineJob, type Jobs, json } from "../../src/index.ts";
 import { PostgresStorage } from "../../src/storage/postgres/index.ts";
+import type { StoredJob } from "../../src/storage/storage.ts";
 import { postgres } from "../support/postgres/server.ts";
 import { until } from "../support/world.ts";
 
@@ -125,5 +126,58 @@ it.each([
   ["a payload beyond the limit", `'a', to_json(repeat('x', 1048577))`, /limit is 1048576/],
 ])("refuses %s with a message that names it", async (_what, args, message) => {
   await expect(enqueue(args)).rejects.toThrow(message);
+  expect((await jobs.count()).n).toBe(0);
+});
+
+it("takes unique keys by the rules of the code, and answers their holders", async () => {
+  const first = await enqueue(`'greet', '{"name":"x"}', '{"unique":{"key":"k"}}'`);
+  expect(await enqueue(`'greet', '{"name":"y"}', '{"unique":{"key":"k"}}'`)).toBe(first);
+  expect(await enqueue(`'other', '1', '{"unique":{"key":"k"}}'`)).not.toBe(first);
+  const storage = new PostgresStorage({ pool, schema });
+  const unique = { scope: "greet", key: "k", while: "live", onConflict: "keep" } as const;
+  const [job] = (await storage.get([Number(first)])) as [StoredJob];
+  expect(job.unique).toEqual(unique);
+  expect(await storage.keys({ scope: "greet", limit: 9 })).toEqual({
+    keys: [{ key: "k", id: Number(first) }],
+  });
+  const { id: _id, state: _state, createdAt: _at, ...spec } = job;
+  expect(await storage.enqueue([[spec]])).toEqual([
+    { ok: true, jobs: [{ status: "existing", id: Number(first) }] },
+  ]);
+  await expect(
+    enqueue(`'greet', '{"name":"y"}', '{"unique":{"key":"k","error":true}}'`),
+  ).rejects.toMatchObject({ code: "23505", message: expect.stringContaining(`held by job ${first}`) });
+  await storage.change([Number(first)], { kind: "cancel", reason: "done" });
+  expect(
+    await enqueue(`'greet', '{"name":"z"}', '{"unique":{"key":"k","while":null,"for_ms":60000}}'`),
+  ).not.toBe(first);
+  expect((await storage.keys({ scope: "greet", limit: 9 })).keys[0]).toMatchObject({
+    until: expect.any(Number),
+  });
+});
+
+it("stores jobs with limit keys, which wait for their promotion", async () => {
+  const options = `'{"limit":{"key":"k","scope":"","concurrency":2}}'`;
+  const ids = [
+    await enqueue(`'greet', '{"name":"x"}', ${options}`),
+    await enqueue(`'other', '1', ${options}`),
+  ];
+  const storage = new PostgresStorage({ pool, schema });
+  const found = await storage.get(ids.map(Number));
+  expect(found.map((job) => [job?.state, job?.limit])).toEqual(
+    ids.map(() => ["scheduled", { scope: "", key: "k", concurrency: 2 }]),
+  );
+  expect(await storage.promote(9)).toMatchObject({ promoted: 2 });
+});
+
+it.each([
+  ["an unknown option of a key", `{"unique":{"key":"k","until":1}}`, /unknown option 'until' of unique/],
+  ["a key that is missing", `{"limit":{}}`, /key of limit is 1 to 200 characters/],
+  ["a key that is no object", `{"unique":"k"}`, /unique is "k" but must be an object/],
+  ["a state that is none", `{"unique":{"key":"k","while":"dead"}}`, /held while 'dead'/],
+  ["a concurrency out of range", `{"limit":{"key":"k","concurrency":0}}`, /must be 1 to 1000/],
+  ["an id beside a key", `{"id":"a","unique":{"key":"k"}}`, /an id or a unique key, not both/],
+])("refuses %s with a message that names it", async (_what, options, message) => {
+  await expect(enqueue(`'greet', '1', '${options}'`)).rejects.toThrow(message);
   expect((await jobs.count()).n).toBe(0);
 });

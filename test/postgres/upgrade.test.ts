@@ -4,10 +4,13 @@ import { Client } from "pg";
 import { afterAll, describe, expect, it } from "vitest";
 import { migrate } from "../../src/storage/postgres/migrate.ts";
 import { migrationSql } from "../../src/storage/postgres/migration-sql.ts";
+import { frozen } from "../../src/storage/postgres/migration/frozen.ts";
 import type { Migration } from "../../src/storage/postgres/migration/migration.ts";
 import { MIGRATIONS } from "../../src/storage/postgres/migrations.ts";
+import { quoteIdentifier } from "../../src/storage/postgres/quoting.ts";
 import { postgres } from "../support/postgres/server.ts";
 import { catalogOf } from "./catalog.ts";
+import { freeze } from "./freeze.ts";
 import { overClients } from "./pg-migration-database.ts";
 import { inSchema, SAMPLE } from "./sample-migrations.ts";
 
@@ -92,6 +95,14 @@ describe("released migrations", () => {
     const released = JSON.parse(fixture("released/checksums.json")) as Record<string, string>;
     expect(changed(MIGRATIONS, released)).toEqual([]);
   });
+
+  it.each(["jobwright", 'we"ird', "a'b", "back\\slash", "$jobwright$", "x$y", "Größe"])(
+    "can be frozen as they are, for a schema %s",
+    (name) => {
+      const schema = quoteIdentifier(name);
+      for (const { sql } of MIGRATIONS) expect(frozen(freeze(sql))(schema) === sql(schema)).toBe(true);
+    },
+  );
 
   it("that change are seen, and those without a checksum too", () => {
     const released = { "1": checksum(SAMPLE[0] as Migration), "3": "another" };

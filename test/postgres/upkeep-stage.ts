@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { silentLogger } from "../../src/logger.ts";
-import { PostgresStorage, type PostgresStorageOptions } from "../../src/storage/postgres/postgres-storage.ts";
+import { PostgresStorage, type PostgresStorageOptions } from "../../src/storage/postgres/index.ts";
 import { quoteIdentifier } from "../../src/storage/postgres/quoting.ts";
 import { Stage } from "../../src/testing/storage-suite/stage.ts";
 import { type LocalServer, startServer } from "../support/postgres/server.ts";
@@ -104,6 +104,7 @@ export async function expectWhole({ sql }: Place): Promise<void> {
   const jobs = await sql(`
     select j.id, (select count(*) from $s.scheduled as w where w.id = j.id) +
       (select count(*) from $s.ready as r where r.id = j.id) +
+      (select count(*) from $s.blocked as b where b.id = j.id) +
       (select count(*) from $s.lease as x where j.id = any (x.ids)
         and coalesce(x.generations[array_position(x.ids, j.id)], 0) = j.generation
         and (j.token is null or j.token = x.token)) as places
@@ -112,7 +113,8 @@ export async function expectWhole({ sql }: Place): Promise<void> {
   const differing = await sql(`
     select p.* from (
       select id, lane, generation, priority, marked, run_at from $s.scheduled
-      union all select id, lane, generation, priority, marked, null from $s.ready) as p
+      union all select id, lane, generation, priority, marked, null from $s.ready
+      union all select id, lane, generation, priority, marked, null from $s.blocked) as p
     left join $s.job as j on j.id = p.id and j.lane = p.lane and j.generation = p.generation
       and j.priority = p.priority and j.marked = p.marked and j.run_at = coalesce(p.run_at, j.run_at)
     where j.id is null`);
@@ -123,17 +125,31 @@ export async function expectWhole({ sql }: Place): Promise<void> {
     where state > 0 group by state having sum(n) <> 0 order by state`);
   const counted = await sql(`
     select state, count(*) from (
-      select 1 as state from $s.scheduled union all select 2 from $s.ready union all select state from $s.finished
+      select 1 as state from $s.scheduled union all select 2 from $s.ready union all select 3 from $s.blocked
+      union all select state from $s.finished
       union all select 4 from $s.job as j where not exists (select from $s.scheduled as w where w.id = j.id)
-        and not exists (select from $s.ready as r where r.id = j.id)) as places
+        and not exists (select from $s.ready as r where r.id = j.id)
+        and not exists (select from $s.blocked as b where b.id = j.id)) as places
     group by state order by state`);
   expect(tallied).toEqual(counted);
   const strays = await sql(`
     select 'attempt', job from $s.attempt union all select 'checkpoint', job from $s.checkpoint
-    union all select 'ask', job from $s.ask
+    union all select 'ask', job from $s.ask union all select 'log', job from $s.log
+    union all select 'slot', job from $s.slot
     except (
-      select kind, id from $s.job, unnest(array['attempt', 'checkpoint', 'ask']) as kind)`);
+      select kind, id from $s.job, unnest(array['attempt', 'checkpoint', 'ask', 'log', 'slot']) as kind)`);
   expect(strays).toEqual([]);
+  const limited = await sql(`
+    select 'a run without a slot', id from $s.job where limit_id is not null
+      and id not in (select job from $s.slot union all select id from $s.scheduled union all select id from $s.ready
+        union all select id from $s.blocked)
+    union all select 'a slot of what waits', job from $s.slot
+      where job in (select id from $s.scheduled union all select id from $s.ready union all select id from $s.blocked)
+    union all select 'another key', p.id from (
+        select id, limit_id from $s.scheduled union all select id, limit_id from $s.ready
+        union all select id, limit_id from $s.blocked union all select job, limit_id from $s.slot) as p
+      join $s.job as j on j.id = p.id where p.limit_id is distinct from j.limit_id`);
+  expect(limited).toEqual([]);
   const given = await sql(`
     select job from $s.given where job not in (select id from $s.job union all select id from $s.finished)`);
   expect(given).toEqual([]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { COMPLETED, ERROR, failed, newJob, only } from "../../src/testing/storage-suite/stage.ts";
-import { DAYS_AHEAD } from "../../src/storage/postgres/migration/first/days.ts";
+import { DAYS_AHEAD } from "../../src/storage/postgres/migration/newest/days.ts";
 import { expectWhole, type Place, places } from "./upkeep-stage.ts";
 
 // Goal: upkeep by any number of processes at once loses nothing, waits for nobody, and stays cheap.
@@ -156,7 +156,7 @@ describe("days", () => {
     const [kept] = await expired(at, 4, 1);
     const operator = await at.client();
     await operator.sql("begin");
-    await operator.sql("select * from $s.lock_jobs(null, $1::text::bigint[])", [`{${kept}}`]);
+    await operator.sql("select * from $s.hold_jobs(null, $1::text::bigint[])", [`{${kept}}`]);
     expect(await at.stage.storage.prune(1_000)).toBe(0);
     await operator.sql("rollback");
     expect(await at.stage.change(kept as number, { kind: "retry" })).toBe("changed");
@@ -227,7 +227,7 @@ describe("promote", () => {
     await stage.clock.advance(50);
     const operator = await at.client();
     await operator.sql("begin");
-    await operator.sql("select * from $s.lock_jobs(null, $1::text::bigint[])", [`{${one}}`]);
+    await operator.sql("select * from $s.hold_jobs(null, $1::text::bigint[])", [`{${one}}`]);
     expect(await stage.storage.promote(10)).toEqual({ promoted: 1, nextAt: due });
     await operator.sql("rollback");
     expect(await stage.listIds({ state: "available" })).toEqual([two]);
@@ -492,7 +492,7 @@ describe("prune", () => {
     await stage.clock.advance(100);
     const operator = await at.client();
     await operator.sql("begin");
-    await operator.sql("select * from $s.lock_jobs(null, $1::text::bigint[])", [`{${kept}}`]);
+    await operator.sql("select * from $s.hold_jobs(null, $1::text::bigint[])", [`{${kept}}`]);
     expect(await stage.storage.prune(10)).toBe(0);
     await operator.sql("rollback");
     expect(await stage.storage.prune(10)).toBe(1);
@@ -569,6 +569,7 @@ test("no statement of upkeep reads a large table from end to end", async () => {
   const running = await stage.jobIn("running");
   const dead = await stage.jobIn("dead", { givenId: "g" });
   const scheduled = await stage.jobIn("scheduled");
+  const limited = await stage.jobIn("scheduled", { limit: { scope: "s", key: "k", concurrency: 1 } });
   const ids = `{${running},${scheduled}}`;
   const client = await at.client();
   const heads = (...changes: [number, number, number][]): string =>
@@ -591,10 +592,18 @@ test("no statement of upkeep reads a large table from end to end", async () => {
       })),
     );
   const statements: Record<string, [string, unknown[]]> = {
-    lock_jobs: ["select $s.lock_jobs(null, $1::text::bigint[])", [ids]],
-    lock_runs: ["select $s.lock_runs(null, $1::text::bigint[], '{0,0}', '{p1:1}', '{1,1}')", [ids]],
+    hold_jobs: ["select $s.hold_jobs(null, $1::text::bigint[])", [ids]],
+    hold_runs: ["select $s.hold_runs(null, $1::text::bigint[], '{0,0}', '{p1:1}', '{1,1}')", [ids]],
     settled_before: ["select $s.settled_before($1::text::bigint[], '{0,0}', '{p1:1}', '{1,1}')", [ids]],
-    promote: ["select $s.promote(1e15, 10)", []],
+    promote_due: ["select $s.promote_due(1e15, 10)", []],
+    admit: ["select $s.admit(array[gen_random_uuid()])", []],
+    let_in: ["select $s.let_in($1::text::bigint[], $1::text::bigint[])", [`{${limited}}`]],
+    take_slots: ["select * from $s.take_slots($1::text::bigint[], -1)", [`{${limited}}`]],
+    take_keys: [
+      'select $s.take_keys(null, 1, \'[{"i":"00000000-0000-0000-0000-000000000001","s":"","k":"k","r":true}]\')',
+      [],
+    ],
+    retake_keys: ["select $s.retake_keys(1, $1::text::bigint[])", [`{${dead}}`]],
     rescue: ["select $s.rescue(1e15, 'p1', 't', 10)", []],
     prune: ["select $s.prune(1e15, 10)", []],
     tidy: ["select $s.tidy(1e15, 0, '')", []],
@@ -606,14 +615,17 @@ test("no statement of upkeep reads a large table from end to end", async () => {
     "write_heads, moves": ["select $s.write_heads($1, '{p1:1}')", [heads([running, 4, 2], [dead, 6, 2])]],
     "write_heads, removal": ["select $s.write_heads($1, '{}')", [heads([dead, 6, 0])]],
     drop_leases: ["select $s.drop_leases('{p1:1}')", []],
-    note: ['select $s.note($1, 0, \'p1:1\', 0, \'[{"k":"a","v":"1","b":2}]\', null)', [running]],
+    save_note: [
+      'select $s.save_note($1, 0, \'p1:1\', 0, \'[{"k":"a","v":"1","b":2}]\', null, null, \'[{}]\')',
+      [running],
+    ],
   };
   for (const [name, [text, values]] of Object.entries(statements)) {
     await client.sql("begin");
     await client.sql(text, values);
     const scanned = await client.sql(
       `select relname from pg_stat_xact_user_tables where schemaname = $1 and seq_scan > 0
-       and relname !~ '^(process|ask|awaited|tally|waiter|queue|lane)$'`,
+       and relname !~ '^(process|ask|awaited|tally|waiter|queue|lane|freed|schedule)$'`,
       [at.schema],
     );
     expect([name, ...scanned.flat()]).toEqual([name]);

@@ -74,7 +74,7 @@ describe("strangers", () => {
     ["an HTTP request without an end", tcp(`GET / HTTP/1.1\r\nX: ${"x".repeat(100_000)}`)],
     ["a TLS hello", tcp(Buffer.from([0x16, 0x03, 0x01, 0x00, 0xa5, 0x01, 0x00, 0x00, 0xa1]))],
     ["a text message", ended((raw) => raw.socket.send("[]"), /binary/)],
-    ["hello twice", ended((raw) => raw.send(["hello", { protocol: 1, client: "x" }]), /comes twice/)],
+    ["hello twice", ended((raw) => raw.send(["hello", { protocol: 2, client: "x" }]), /comes twice/)],
     ["bytes that are no msgpack", ended((raw) => raw.sendBytes(Buffer.from([0xc1])), /extension/)],
     ["an empty message", ended((raw) => raw.sendBytes(Buffer.alloc(0)), /ends too early/)],
     [
@@ -108,7 +108,7 @@ describe("strangers", () => {
       "a hello of megabytes",
       async (port) => {
         await using raw = await RawClient.connect(`ws://127.0.0.1:${port}`);
-        raw.send(["hello", { protocol: 1, client: "x".repeat(2_000_000) }]);
+        raw.send(["hello", { protocol: 2, client: "x".repeat(2_000_000) }]);
         expect((await raw.closed).reason).toMatch(/larger than 4096 bytes/);
       },
     ],
@@ -131,7 +131,7 @@ describe("strangers", () => {
       "another version",
       async (port) => {
         await using raw = await RawClient.connect(`ws://127.0.0.1:${port}`);
-        raw.send(["hello", { protocol: 2, client: "x" }]);
+        raw.send(["hello", { protocol: 3, client: "x" }]);
         expect(await raw.next()).toMatchObject(["refused", { code: "JOBWRIGHT_PROTOCOL" }]);
         await raw.closed;
       },

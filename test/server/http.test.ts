@@ -151,6 +151,15 @@ describe("metrics", () => {
     await using stage = await serving();
     const client = await stage.client();
     for (const name of HOSTILE) await client.enqueue([[newJob({ name, queue: name })]]);
+    const { jobs } = await client.list({ state: "available", limit: 2 });
+    await client.change(
+      jobs.map(({ id }) => id),
+      { kind: "cancel", reason: "enough" },
+    );
+    await client.change(
+      jobs.map(({ id }) => id),
+      { kind: "retry" },
+    );
     await expect(client.list({ state: "available", limit: 0 })).rejects.toThrow("limit");
     const { status, body, headers } = await ask(stage.server.port, "/metrics");
     expect(status).toBe(200);
@@ -167,6 +176,11 @@ describe("metrics", () => {
       ).toBe(1);
     }
     expect(samples.some(({ name }) => name === "forged_metric")).toBe(false);
+    expect(value("jobwright_enqueued_total")).toBe(HOSTILE.length);
+    // What was run again has ended all the same.
+    expect(value("jobwright_ended_total", { state: "cancelled" })).toBe(2);
+    expect(value("jobwright_ended_total", { state: "completed" })).toBe(0);
+    expect(value("jobwright_ended_total", { state: "dead" })).toBe(0);
     expect(value("jobwright_server_connections")).toBe(1);
     expect(value("jobwright_server_accepted_total")).toBe(1);
     expect(value("jobwright_server_calls_total", { method: "enqueue" })).toBe(HOSTILE.length);

@@ -51,7 +51,7 @@ describe("tokens", () => {
     await expect(RawClient.connect(stage.server.url)).rejects.toThrow("401: The job server wants a token.");
     const headers = { authorization: `Bearer ${TOKEN}` };
     await using raw = await RawClient.connect(stage.server.url, { headers });
-    raw.send(["hello", { protocol: 1, client: "test", token: OTHER }], ["call", 1, "lanes", []]);
+    raw.send(["hello", { protocol: 2, client: "test", token: OTHER }], ["call", 1, "lanes", []]);
     expect(await raw.next()).toEqual([
       "refused",
       {
@@ -88,8 +88,10 @@ describe("tokens", () => {
       allowed[scope] = [...methods, "watch"].filter((method) => !denied.has(method)).sort();
     }
     const enqueue = ["define", "enqueue"];
-    const read = ["attempts", "count", "get", "lanes", "list", "processes", "watch"];
-    const work = ["beat", "claim", "exchange", "note", "promote", "prune", "rescue", "settle"];
+    const read = "attempts count get keys lanes list logs processes schedules stats watch".split(" ");
+    const work = "beat claim dueSchedules exchange note promote prune rescue settle writeSchedules".split(
+      " ",
+    );
     expect(allowed).toEqual({
       enqueue,
       read,

@@ -157,7 +157,7 @@ describe("calls that wait for a storage", () => {
       },
     );
     const say = (...message: readonly unknown[]): void => frame(joinFrame([packMessage(message)]));
-    say("hello", { protocol: 1, client: "test" });
+    say("hello", { protocol: 2, client: "test" });
     // What a method does not know is passed over, and is held all the same while it lasts.
     const large = Buffer.alloc(wireLimits.callBytes / 5);
     for (let id = 1; id <= 5; id += 1) say("call", id, "count", [{}, large]);

@@ -1,32 +1,16 @@
 // oxlint-disable vitest/no-conditional-expect -- what must hold depends on what the document says
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Failure, failure } from "../../src/wire/failure.ts";
 import { unpackFrame } from "../../src/wire/frame.ts";
 import { wireLimits } from "../../src/wire/limits.ts";
-import { hello, PROTOCOL, welcome } from "../../src/wire/message.ts";
+import { PROTOCOL, SERVED } from "../../src/wire/message.ts";
 import { allows, METHODS, SCOPES } from "../../src/wire/methods.ts";
-import { MalformedError, type Shape } from "../../src/wire/shape.ts";
-import * as values from "../../src/wire/values.ts";
-import { readOwn } from "../support/source-files.ts";
-import { ARGS, interest, RESULTS } from "./support/arbitraries.ts";
+import { code, document, table } from "./support/protocol-document.ts";
 import { RawClient } from "./support/raw-client.ts";
 import { serving } from "./support/serving.ts";
 
 // Goal: docs/reference/protocol.md is true: who writes a client by it writes one that works.
 // Method: its transcripts are played against a real server by a client of libraries alone, and its tables are compared
-// with the shapes: of each type, which fields there are, and which may be absent.
-
-const document = readOwn("docs/reference/protocol.md");
-
-/** Rows of the table under a heading, cells as written. */
-function table(heading: string): string[][] {
-  const section = new RegExp(`^#+ ${heading}\\n([\\s\\S]*?)(?=^#+ |(?![\\s\\S]))`, "m").exec(document)?.[1];
-  if (section === undefined) throw new Error(`The document has no heading "${heading}".`);
-  return [...section.matchAll(/^\| (`.*) \|$/gm)].map(([, row = ""]) => row.split(" | "));
-}
-
-const code = (cell = ""): string => /^`([^`]+)`/.exec(cell)?.[1] ?? "";
+// with the code. What it says of types is held by `protocol-types.test.ts`.
 
 describe("the tables", () => {
   it("have every method with its scope, its repetition and the number of its arguments", () => {
@@ -79,158 +63,9 @@ describe("the tables", () => {
 
   it("name the version", () => {
     expect(document).toContain(`The version of the protocol is **${PROTOCOL}**.`);
-  });
-});
-
-describe("the types", () => {
-  type Probe = readonly [
-    shape: { in(value: unknown): unknown; out(value: never): unknown },
-    samples: fc.Arbitrary<unknown>,
-  ];
-  /** What stands somewhere inside a value that has a shape of its own. */
-  function inside(
-    shape: { in(value: unknown): unknown; out(value: never): unknown },
-    arbitrary: fc.Arbitrary<unknown>,
-    take: (packed: never) => unknown,
-    put: (value: unknown) => unknown,
-  ): Probe {
-    return [
-      { out: (value) => take(shape.out(value) as never), in: (value) => shape.in(put(value)) },
-      arbitrary,
-    ];
-  }
-  const arg = (method: keyof typeof ARGS, index: number): fc.Arbitrary<unknown> =>
-    (ARGS[method] as fc.Arbitrary<readonly unknown[]>).map((args) => args[index]);
-  const first = ([one]: readonly unknown[]): unknown => one;
-  const one = (value: unknown): unknown => [value];
-  const field =
-    (key: string) =>
-    (packed: Readonly<Record<string, readonly unknown[]>>): unknown =>
-      packed[key]?.[0];
-  const lease = { id: 1, generation: 0, token: "t" };
-  const empty = { known: true, jobs: [], asks: [] };
-  const line = fc.string();
-
-  const PROBES: Readonly<Record<string, Probe>> = {
-    Hello: [
-      hello,
-      fc.record({ protocol: fc.nat(9), client: line, token: line }, { requiredKeys: ["protocol", "client"] }),
-    ],
-    Welcome: [
-      welcome,
-      fc.record({
-        protocol: fc.nat(9),
-        server: line,
-        label: line,
-        scopes: fc.constant(["read"]),
-        credits: fc.constant(1),
-        heartbeatMs: fc.constant(1),
-        now: fc.constant(1),
-      }),
-    ],
-    Failure: [
-      failure as Shape<Failure>,
-      fc.record(
-        { name: line, message: line, code: line, details: line },
-        { requiredKeys: ["name", "message"] },
-      ),
-    ],
-    NewJob: inside(
-      values.groups,
-      arg("enqueue", 0),
-      (groups: readonly (readonly unknown[])[]) => groups[0]?.[0],
-      (job) => [[job]],
-    ),
-    JobDefaults: inside(values.definitions, arg("define", 0), first, one),
-    Retention: inside(
-      values.definitions,
-      arg("define", 0),
-      ([job]: readonly { retention: unknown }[]) => job?.retention,
-      (retention) => [{ ...DEFAULTS, retention }],
-    ),
-    Lease: [values.lease, arg("note", 0)],
-    ClaimRequest: [values.claimRequest, arg("claim", 0)],
-    QueueRequest: inside(values.claimRequest, arg("claim", 0), field("queues"), (queue) => ({
-      processId: "p",
-      token: "t",
-      queues: [queue],
-      starts: [],
-    })),
-    ClaimResult: [values.claimResult, RESULTS.claim],
-    ClaimedJob: inside(values.claimResult, RESULTS.claim, field("jobs"), (job) => ({
-      ...empty,
-      jobs: [job],
-    })),
-    Ask: inside(values.claimResult, RESULTS.claim, field("asks"), (ask) => ({ ...empty, asks: [ask] })),
-    Settlement: inside(values.settlements, arg("settle", 0), first, one),
-    JobError: inside(
-      values.settlements,
-      arg("settle", 0),
-      ([settlement]: readonly { outcome: { error?: unknown } }[]) => settlement?.outcome.error,
-      (value) => [{ lease, outcome: { state: "dead", error: value }, startedAt: 1 }],
-    ),
-    Exchanged: [values.exchanged, RESULTS.exchange],
-    Note: [values.note, arg("note", 1)],
-    Beat: [values.beat, arg("beat", 0)],
-    ServedQueue: inside(values.beat, arg("beat", 0), field("queues"), (queue) => ({
-      id: "p",
-      host: "h",
-      pid: 1,
-      lostAfterMs: 1,
-      queues: [queue],
-      holds: [],
-      starts: [],
-    })),
-    BeatResult: [values.beatResult, RESULTS.beat],
-    Interest: [values.interest, interest],
-    Promoted: [values.promoted, RESULTS.promote],
-    RescueRequest: [values.rescueRequest, arg("rescue", 0)],
-    RescuedJob: inside(values.rescued, RESULTS.rescue, first, one),
-    StoredJob: inside(
-      values.page,
-      RESULTS.list,
-      ({ jobs: [job] }: { readonly jobs: readonly unknown[] }) => job,
-      (job) => ({ jobs: [job] }),
-    ),
-    ListQuery: [values.listQuery, arg("list", 0)],
-    Page: [values.page, RESULTS.list],
-    CountQuery: [values.countQuery, arg("count", 0)],
-    Count: [values.counted, RESULTS.count],
-    AttemptEntry: inside(values.attemptEntries, RESULTS.attempts, first, one),
-    Lanes: [values.lanes, RESULTS.lanes],
-    LaneInfo: inside(values.lanes, RESULTS.lanes, field("lanes"), (lane) => ({
-      lanes: [lane],
-      pausedQueues: [],
-    })),
-    ProcessInfo: inside(values.processes, RESULTS.processes, first, one),
-    LaneTarget: [values.laneTarget, arg("configure", 0)],
-    LaneSettings: [values.laneSettings, arg("configure", 1)],
-  };
-
-  it("that have a table are all compared", () => {
-    const types = document.slice(document.indexOf("\n## Types\n"), document.indexOf("\n## Transcripts\n"));
-    const headings = [...types.matchAll(/^### (\w+)\n(?:(?!^#)[\s\S])*?^\| field \|/gm)].map(
-      ([, name]) => name,
+    expect(document).toContain(
+      `This server serves the versions ${SERVED.map((one) => `**${one}**`).join(" and ")},`,
     );
-    expect(headings).toEqual(Object.keys(PROBES));
-  });
-
-  it.each(Object.entries(PROBES))("%s has the fields that the document says", (name, [shape, arbitrary]) => {
-    const told = new Map(table(name).map(([cell = ""]) => [code(cell), cell.endsWith("?")]));
-    const seen = new Set<string>();
-    const samples = fc.sample(arbitrary, { seed: 7, numRuns: 80 }).flatMap((sample) => {
-      const packed = shape.out(sample as never) as Record<string, unknown> | undefined;
-      return packed === undefined ? [] : [packed];
-    });
-    for (const packed of samples) {
-      for (const key of Object.keys(packed)) {
-        seen.add(key);
-        const { [key]: _left, ...rest } = packed;
-        if (told.get(key) === true) expect(() => shape.in(rest), `without ${key}`).not.toThrow();
-        else expect(() => shape.in(rest), `without ${key}`).toThrow(MalformedError);
-      }
-    }
-    expect([...seen].sort()).toEqual([...told.keys()].sort());
   });
 });
 
@@ -262,6 +97,7 @@ describe("the transcripts", () => {
       "list",
       "count",
       "change",
+      "writeSchedules",
     ]) {
       expect(shown).toContain(method);
     }
@@ -369,13 +205,3 @@ function filled(value: unknown, ids: ReadonlyMap<string, number>): unknown {
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, filled(one, ids)]));
 }
-
-const DEFAULTS = {
-  name: "n",
-  queue: "q",
-  maxRetries: 0,
-  backoff: { kind: "fixed", delayMs: 1 },
-  timeoutMs: null,
-  tags: [],
-  priority: 0,
-};

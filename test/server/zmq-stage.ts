@@ -43,7 +43,7 @@ export const zmqStorages: readonly StorageKind[] = storages
     url: () => Promise.reject(new Error("Only the suite of storages uses these.")),
   }));
 
-export const HELLO: readonly unknown[] = ["hello", { protocol: 1, client: "test" }];
+export const HELLO: readonly unknown[] = ["hello", { protocol: 2, client: "test" }];
 
 /** A client that says what a test wants it to say, and hears only when it is asked to. */
 export class RawDealer implements Disposable {

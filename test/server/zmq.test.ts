@@ -54,7 +54,7 @@ describe("a session", () => {
     await using served = await zmqServing(NEVER);
     using raw = new RawDealer(served.server.zmqUrl);
     await raw.send(HELLO);
-    expect(await raw.next()).toMatchObject(["welcome", { protocol: 1 }]);
+    expect(await raw.next()).toMatchObject(["welcome", { protocol: 2 }]);
     await raw.socket.send("");
     expect(await raw.next()).toBe("end");
     using rude = new RawDealer(served.server.zmqUrl);

@@ -1,6 +1,9 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
+/** What vitest.config.ts has taken away from all processes but npm's. */
+const certificates = process.env["JOBWRIGHT_TEST_CERTIFICATES"];
+
 /**
  * Run a program to its end and answer what it printed.
  *
@@ -11,6 +14,9 @@ export async function command(program: string, args: readonly string[], cwd: str
     cwd,
     maxBuffer: 16 * 1024 * 1024,
     shell: process.platform === "win32" && program === "npm",
+    ...(program === "npm" && certificates
+      ? { env: { ...process.env, NODE_EXTRA_CA_CERTS: certificates } }
+      : {}),
   };
   try {
     return (await promisify(execFile)(program, args, options)).stdout;

@@ -99,6 +99,8 @@ export function faulty(real: Storage): FaultyStorage {
         };
       }
       if (typeof real[key] !== "function") return real[key];
+      // What answers at once cannot be late.
+      if (key === "enqueueSync") return real.enqueueSync?.bind(real);
       return async (...args: unknown[]) => {
         const answer = await call(key, args);
         listeners.get(key)?.(answer as never);

@@ -22,7 +22,32 @@ export const PARTS: readonly Part[] = [
     files: ["errors.ts", "show.ts", "known-options.ts", "clock.ts", "duration.ts", "logger.ts", "service.ts"],
     imports: [],
   },
-  { name: "job", files: ["job/"], imports: ["base"], types: ["worker/context.ts"] },
+  {
+    name: "job",
+    files: ["job/"],
+    imports: ["base"],
+    types: ["worker/context.ts", "surroundings"],
+  },
+  {
+    // What can stand around enqueues and runs, and who listens: asked by those who enqueue and run.
+    name: "surroundings",
+    files: ["middleware.ts", "observer.ts", "diagnostics.ts", "run-scope.ts"],
+    imports: ["base"],
+    types: ["job", "storage", "worker/context.ts", "worker/events.ts", "item.ts"],
+  },
+  {
+    // Imported by those who want it, since its import alone has a price.
+    name: "current job",
+    files: ["current-job.ts"],
+    imports: ["surroundings"],
+    types: ["worker/events.ts"],
+  },
+  {
+    name: "telemetry",
+    files: ["telemetry/"],
+    imports: ["base", "job", "storage", "surroundings"],
+    packages: ["@opentelemetry/api"],
+  },
   { name: "storage", files: ["storage/"], imports: ["base", "job"] },
   { name: "memory", files: ["storage/memory/"], imports: ["base", "job", "storage"] },
   {
@@ -55,19 +80,26 @@ export const PARTS: readonly Part[] = [
     imports: ["base", "job", "storage", "wire"],
     packages: ["ws"],
   },
-  { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage"] },
+  {
+    name: "schedule",
+    files: ["schedule/"],
+    imports: ["base", "job", "storage"],
+    types: ["jobs"],
+    packages: ["croner"],
+  },
+  { name: "upkeep", files: ["upkeep/"], imports: ["base", "job", "storage", "schedule"] },
   {
     // What runs in a job's thread. No storage is within its reach: a thread is ended at any moment.
     name: "thread",
     files: ["worker/thread/"],
-    imports: ["base", "job"],
+    imports: ["base", "job", "surroundings"],
     types: ["worker/context.ts"],
     packages: ["jiti", "(not a literal)"],
   },
   {
     name: "worker",
     files: ["worker/"],
-    imports: ["base", "job", "storage", "upkeep", "thread"],
+    imports: ["base", "job", "storage", "surroundings", "schedule", "upkeep", "thread"],
     types: ["jobs"],
     packages: ["piscina"],
   },
@@ -76,24 +108,36 @@ export const PARTS: readonly Part[] = [
     files: [
       "jobs.ts",
       "changer.ts",
+      "dead.ts",
       "enqueuer.ts",
       "filter.ts",
+      "follow.ts",
       "handle.ts",
       "intake.ts",
       "item.ts",
+      "look.ts",
       "queues.ts",
+      "timeline.ts",
       "transaction-jobs.ts",
       "view.ts",
+      "wait-all.ts",
       "waiter.ts",
     ],
-    imports: ["base", "job", "storage", "upkeep", "worker"],
+    imports: ["base", "job", "storage", "surroundings", "schedule", "upkeep", "worker"],
+  },
+  {
+    // Data alone. The types that it describes are named, so that the compiler holds the two together.
+    name: "schemas",
+    files: ["schemas/"],
+    imports: [],
+    types: ["base", "job", "storage", "schedule", "worker", "jobs"],
   },
   { name: "signals", files: ["signals.ts"], imports: ["base"] },
   {
     name: "connect",
     files: ["connect.ts"],
-    imports: ["base", "job", "storage", "jobs"],
-    lazily: ["memory", "lmdb", "postgres", "remote"],
+    imports: ["base", "job", "storage", "surroundings", "jobs"],
+    lazily: ["memory", "lmdb", "postgres", "remote", "telemetry"],
   },
   {
     name: "supervisor",
@@ -104,14 +148,20 @@ export const PARTS: readonly Part[] = [
   {
     name: "cli",
     files: ["cli/"],
-    imports: ["base", "job", "storage", "postgres", "worker", "jobs", "signals", "connect", "index"],
+    imports: [
+      ...["base", "job", "storage", "postgres", "surroundings", "schedule", "worker", "jobs"],
+      ...["signals", "connect", "index"],
+    ],
     lazily: ["server", "supervisor"],
     packages: ["commander", "jiti", "(not a literal)"],
   },
   {
     name: "index",
     files: ["index.ts"],
-    imports: ["base", "job", "storage", "upkeep", "worker", "jobs", "signals", "connect", "supervisor"],
+    imports: [
+      ...["base", "job", "storage", "surroundings", "schedule", "upkeep", "worker", "jobs"],
+      ...["signals", "connect", "supervisor"],
+    ],
   },
   {
     name: "testing",

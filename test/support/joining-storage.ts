@@ -18,6 +18,15 @@ export class PretendedTransaction {
   rollback(): void {
     this.#work.length = 0;
   }
+
+  /** Where it stands, for {@link rollbackTo}. */
+  savepoint(): number {
+    return this.#work.length;
+  }
+
+  rollbackTo(savepoint: number): void {
+    this.#work.length = savepoint;
+  }
 }
 
 /** A kind of storage whose storages join pretended transactions: what PostgreSQL does, without its locks. */
@@ -35,8 +44,22 @@ function join(real: Storage): TransactionalStorage {
     (tx as PretendedTransaction).add(() => real.settle([completion]));
     return "settled";
   };
+  const settleAllIn: TransactionalStorage["settleAllIn"] = (tx, completions) =>
+    Promise.all(completions.map((one) => settleIn(tx, one)));
+  const nestIn: TransactionalStorage["nestIn"] = async (tx, work) => {
+    const savepoint = (tx as PretendedTransaction).savepoint();
+    try {
+      await work(tx);
+      return { ok: true };
+    } catch (error) {
+      (tx as PretendedTransaction).rollbackTo(savepoint);
+      return { ok: false, error };
+    }
+  };
   return new Proxy(real, {
     get: (target, key) => {
+      if (key === "nestIn") return nestIn;
+      if (key === "settleAllIn") return settleAllIn;
       if (key === "enqueueIn") return enqueueIn;
       if (key === "settleIn") return settleIn;
       const value = Reflect.get(target, key, target) as unknown;

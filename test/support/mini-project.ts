@@ -18,6 +18,7 @@ export class MiniProject {
       return;
     }
     cpSync(join(root, "scripts"), join(this.folder, "scripts"), { recursive: true });
+    this.write("scripts/check-features.mjs", CHECK);
     this.write("package.json", {
       type: "module",
       engines: { node: ">=20.19" },
@@ -125,6 +126,13 @@ export function lockfile(vitest: string): unknown {
     },
   };
 }
+
+/** Stands in for the look at docs/features.md, and tells in a file of its own that it came. */
+const CHECK = `
+import { appendFileSync } from "node:fs";
+appendFileSync("checked", process.env.JOBWRIGHT_REPORT ? "with a report\\n" : "without a report\\n");
+process.exitCode = Number(process.env.CHECK_EXIT ?? 0);
+`;
 
 // `HANG` stops it halfway, `FAIL` lets it fail with a word.
 const NPM = `

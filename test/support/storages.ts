@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import type { Clock } from "../../src/clock.ts";
 import type { Duration } from "../../src/duration.ts";
 import { LmdbStorage } from "../../src/storage/lmdb/index.ts";
@@ -8,6 +6,7 @@ import { MemoryStorage } from "../../src/storage/memory/index.ts";
 import { PostgresStorage } from "../../src/storage/postgres/index.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { throughServers } from "./through-server.ts";
+import { makeDataFolder } from "./postgres/folder.ts";
 import { giveBackSchemas, takeSchema } from "./postgres/schemas.ts";
 import { postgres } from "./postgres/server.ts";
 
@@ -27,7 +26,7 @@ export interface StorageKind {
 const folders: string[] = [];
 
 function freshFolder(): string {
-  const path = mkdtempSync(join(tmpdir(), "jobwright-"));
+  const path = makeDataFolder();
   folders.push(path);
   return path;
 }

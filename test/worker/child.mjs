@@ -31,8 +31,9 @@ switch (what) {
   case "deaf": {
     const worker = jobs.worker([held], { shutdownTimeout: what === "deaf" ? "1h" : 50 });
     await jobs.enqueue(held, 0);
-    await worker.start();
+    // First: the handler may run, and the signal come, before the start is known here.
     stopOnSignals([worker, jobs]);
+    await worker.start();
     break;
   }
 }

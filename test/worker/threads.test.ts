@@ -37,129 +37,116 @@ beforeAll(async () => {
   await warm[Symbol.asyncDispose]();
 });
 
-describe.each(storages.filter(({ label }) => label !== "postgres"))(
-  "handlers in threads on $label",
-  (kind) => {
-    let here: World;
-    afterEach(() => here?.[Symbol.asyncDispose]());
+describe.each(storages)("handlers in threads on $label", (kind) => {
+  let here: World;
+  afterEach(() => here?.[Symbol.asyncDispose]());
 
-    /** Runs one of each act until nothing is left to do at this instant, and answers the jobs. */
-    async function perform(names: readonly string[], definitions: readonly AnyJobDefinition[] = [acts]) {
-      here = await world(kind);
-      const handles = await here.jobs.enqueueMany(
-        acts,
-        names.map((act) => ({ act })),
-      );
-      await runUntilIdle(here.jobs.worker(definitions, { threads: 2 }));
-      const jobs: Record<string, Job> = {};
-      for (const [i, name] of names.entries()) jobs[name] = (await handles[i]?.get()) as Job;
-      return jobs;
-    }
+  /** Runs one of each act until nothing is left to do at this instant, and answers the jobs. */
+  async function perform(names: readonly string[], definitions: readonly AnyJobDefinition[] = [acts]) {
+    here = await world(kind);
+    const handles = await here.jobs.enqueueMany(
+      acts,
+      names.map((act) => ({ act })),
+    );
+    await runUntilIdle(here.jobs.worker(definitions, { threads: 2 }));
+    const jobs: Record<string, Job> = {};
+    for (const [i, name] of names.entries()) jobs[name] = (await handles[i]?.get()) as Job;
+    return jobs;
+  }
 
-    it("carries every outcome out of the thread", async () => {
-      const jobs = await perform([
-        ...[
-          "return",
-          "nothing",
-          "unfit",
-          "thenable",
-          "snooze",
-          "reschedule",
-          "cancel",
-          "throw",
-          "throw text",
-        ],
-        ...["throw odd", "throw proxy", "retry after", "unrecoverable"],
-      ]);
-      const at = (ms: number) => new Date(here.clock.now() + ms);
-      expect(jobs["return"]).toMatchObject({
-        state: "completed",
-        result: { from: "a thread", isMain: false },
-      });
-      expect(jobs["nothing"]).toMatchObject({ state: "completed" });
-      expect(jobs["nothing"]?.result).toBeUndefined();
-      expect(jobs["unfit"]).toMatchObject({ state: "completed", reason: expect.stringMatching(/when/) });
-      expect(jobs["thenable"]).toMatchObject({ state: "completed", result: "first" });
-      expect(jobs["snooze"]).toMatchObject({ state: "scheduled", attempt: 0, runAt: at(60_000) });
-      expect(jobs["reschedule"]).toMatchObject({ state: "scheduled", attempt: 0, runAt: at(3_600_000) });
-      expect(jobs["cancel"]).toMatchObject({ state: "cancelled", reason: "not wanted" });
-      expect(jobs["throw"]).toMatchObject({
-        state: "scheduled",
-        attempt: 1,
-        runAt: at(10_000),
-        error: {
-          name: "TypeError",
-          message: "outer",
-          code: "E_OUTER",
-          stack: expect.stringMatching(/acts\.ts/),
-          cause: { name: "RangeError", message: "inner" },
-        },
-      });
-      expect(jobs["throw text"]).toMatchObject({ state: "scheduled", error: { message: "just text" } });
-      expect(jobs["throw odd"]).toMatchObject({ error: { message: expect.stringMatching(/odd: true/) } });
-      expect(jobs["throw proxy"]).toMatchObject({ state: "scheduled", attempt: 1 });
-      expect(jobs["retry after"]).toMatchObject({ state: "scheduled", attempt: 1, runAt: at(7 * 60_000) });
-      expect(jobs["unrecoverable"]).toMatchObject({ state: "dead", error: { name: "UnrecoverableError" } });
+  it("carries every outcome out of the thread", async () => {
+    const jobs = await perform([
+      ...["return", "nothing", "unfit", "thenable", "snooze", "reschedule", "cancel", "throw", "throw text"],
+      ...["throw odd", "throw proxy", "retry after", "unrecoverable"],
+    ]);
+    const at = (ms: number) => new Date(here.clock.now() + ms);
+    expect(jobs["return"]).toMatchObject({
+      state: "completed",
+      result: { from: "a thread", isMain: false },
     });
-
-    it("gives the handler its context, but what cannot reach that far", async () => {
-      const withChild = { ...child, run: () => undefined };
-      const jobs = await perform(["look around", "count and fail", "not there"], [acts, withChild]);
-      const around = jobs["look around"] as Job;
-      expect(around.result).toEqual({
-        job: {
-          ...{ id: around.id, name: "acts", queue: "default", attempt: 1, maxRetries: 1, tags: [] },
-          ...{ createdAt: around.createdAt.getTime(), runAt: around.runAt.getTime() },
-        },
-        now: here.clock.now(),
-        before: null,
-        count: 1,
-        gone: true,
-      });
-      expect(jobs["not there"]?.result).toMatchObject([
-        {
-          is: "StateError",
-          code: "JOBWRIGHT_STATE",
-          message: expect.stringMatching(/ctx\.state .*main thread/),
-        },
-        { is: "StateError", message: expect.stringMatching(/ctx\.completeIn .*`run`/) },
-        { is: "StateError", message: expect.stringMatching(/ctx\.clock\.at/) },
-        { name: "InvalidOptionError", message: expect.stringMatching(/unknown/) },
-        { is: "InvalidPayloadError", code: "JOBWRIGHT_INVALID_PAYLOAD" },
-        { is: "InvalidPayloadError", code: "JOBWRIGHT_INVALID_PAYLOAD" },
-        { name: "InvalidOptionError", message: expect.stringMatching(/priority is 5000/) },
-        { name: "DataCloneError" },
-        { name: "InvalidValueError", code: "JOBWRIGHT_INVALID_VALUE" },
-      ]);
-      // A checkpoint outlives the attempt, and the next one sees it.
-      const failed = jobs["count and fail"] as Job;
-      expect(failed.state).toBe("scheduled");
-      const [attempt] = await here.jobs.attempts(failed.id);
-      expect(attempt?.error.message).toBe("once more");
+    expect(jobs["nothing"]).toMatchObject({ state: "completed" });
+    expect(jobs["nothing"]?.result).toBeUndefined();
+    expect(jobs["unfit"]).toMatchObject({ state: "completed", reason: expect.stringMatching(/when/) });
+    expect(jobs["thenable"]).toMatchObject({ state: "completed", result: "first" });
+    expect(jobs["snooze"]).toMatchObject({ state: "scheduled", attempt: 0, runAt: at(60_000) });
+    expect(jobs["reschedule"]).toMatchObject({ state: "scheduled", attempt: 0, runAt: at(3_600_000) });
+    expect(jobs["cancel"]).toMatchObject({ state: "cancelled", reason: "not wanted" });
+    expect(jobs["throw"]).toMatchObject({
+      state: "scheduled",
+      attempt: 1,
+      runAt: at(10_000),
+      error: {
+        name: "TypeError",
+        message: "outer",
+        code: "E_OUTER",
+        stack: expect.stringMatching(/acts\.ts/),
+        cause: { name: "RangeError", message: "inner" },
+      },
     });
+    expect(jobs["throw text"]).toMatchObject({ state: "scheduled", error: { message: "just text" } });
+    expect(jobs["throw odd"]).toMatchObject({ error: { message: expect.stringMatching(/odd: true/) } });
+    expect(jobs["throw proxy"]).toMatchObject({ state: "scheduled", attempt: 1 });
+    expect(jobs["retry after"]).toMatchObject({ state: "scheduled", attempt: 1, runAt: at(7 * 60_000) });
+    expect(jobs["unrecoverable"]).toMatchObject({ state: "dead", error: { name: "UnrecoverableError" } });
+  });
 
-    it("enqueues through the main thread, also what that has never heard of", async () => {
-      const withChild = { ...child, run: (n: number) => n };
-      const { enqueue } = await perform(["enqueue"], [acts, withChild]);
-      const results = enqueue?.result as { id: string; created: boolean }[];
-      expect(results.map(({ created }) => created)).toEqual([true, false, true, true, true, true]);
-      expect(results[1]?.id).toBe(results[0]?.id);
-      const stored = await Promise.all(results.map(({ id }) => here.jobs.get(id)));
-      expect(stored[0]).toMatchObject({ name: "child", payload: 1, state: "completed", result: 1 });
-      expect(stored[2]).toMatchObject({ name: "child", payload: 2, state: "scheduled" });
-      expect(stored[3]).toMatchObject({
-        ...{ name: "late", payload: 3, queue: "late-1", priority: 3, maxRetries: 1 },
-        ...{ tags: ["from the definition"] },
-      });
-      expect(stored[4]).toMatchObject({ payload: 4, queue: "late-0", priority: 4, tags: ["many"] });
-      // As if the definition itself had been enqueued here.
-      const direct = await here.jobs.enqueue(late, 3);
-      const { id: _a, createdAt: _b, runAt: _c, ...asHere } = (await direct.get()) as Job;
-      const { id: _d, createdAt: _e, runAt: _f, ...asThere } = stored[3] as Job;
-      expect(asThere).toEqual(asHere);
+  it("gives the handler its context, but what cannot reach that far", async () => {
+    const withChild = { ...child, run: () => undefined };
+    const jobs = await perform(["look around", "count and fail", "not there"], [acts, withChild]);
+    const around = jobs["look around"] as Job;
+    expect(around.result).toEqual({
+      job: {
+        ...{ id: around.id, name: "acts", queue: "default", attempt: 1, maxRetries: 1, tags: [] },
+        ...{ createdAt: around.createdAt.getTime(), runAt: around.runAt.getTime() },
+      },
+      now: here.clock.now(),
+      before: null,
+      count: 1,
+      gone: true,
     });
-  },
-);
+    expect(jobs["not there"]?.result).toMatchObject([
+      {
+        is: "StateError",
+        code: "JOBWRIGHT_STATE",
+        message: expect.stringMatching(/ctx\.state .*main thread/),
+      },
+      { is: "StateError", message: expect.stringMatching(/ctx\.completeIn .*`run`/) },
+      { is: "StateError", message: expect.stringMatching(/ctx\.clock\.at/) },
+      { name: "InvalidOptionError", message: expect.stringMatching(/unknown/) },
+      { is: "InvalidPayloadError", code: "JOBWRIGHT_INVALID_PAYLOAD" },
+      { is: "InvalidPayloadError", code: "JOBWRIGHT_INVALID_PAYLOAD" },
+      { name: "InvalidOptionError", message: expect.stringMatching(/priority is 5000/) },
+      { name: "DataCloneError" },
+      { name: "InvalidValueError", code: "JOBWRIGHT_INVALID_VALUE" },
+    ]);
+    // A checkpoint outlives the attempt, and the next one sees it.
+    const failed = jobs["count and fail"] as Job;
+    expect(failed.state).toBe("scheduled");
+    const [attempt] = await here.jobs.attempts(failed.id);
+    expect(attempt?.error.message).toBe("once more");
+  });
+
+  it("enqueues through the main thread, also what that has never heard of", async () => {
+    const withChild = { ...child, run: (n: number) => n };
+    const { enqueue } = await perform(["enqueue"], [acts, withChild]);
+    const results = enqueue?.result as { id: string; created: boolean }[];
+    expect(results.map(({ created }) => created)).toEqual([true, false, true, true, true, true]);
+    expect(results[1]?.id).toBe(results[0]?.id);
+    const stored = await Promise.all(results.map(({ id }) => here.jobs.get(id)));
+    expect(stored[0]).toMatchObject({ name: "child", payload: 1, state: "completed", result: 1 });
+    expect(stored[2]).toMatchObject({ name: "child", payload: 2, state: "scheduled" });
+    expect(stored[3]).toMatchObject({
+      ...{ name: "late", payload: 3, queue: "late-1", priority: 3, maxRetries: 1 },
+      ...{ tags: ["from the definition"] },
+    });
+    expect(stored[4]).toMatchObject({ payload: 4, queue: "late-0", priority: 4, tags: ["many"] });
+    // As if the definition itself had been enqueued here.
+    const direct = await here.jobs.enqueue(late, 3);
+    const { id: _a, createdAt: _b, runAt: _c, ...asHere } = (await direct.get()) as Job;
+    const { id: _d, createdAt: _e, runAt: _f, ...asThere } = stored[3] as Job;
+    expect(asThere).toEqual(asHere);
+  });
+});
 
 describe("threads", () => {
   const [memory] = storages;

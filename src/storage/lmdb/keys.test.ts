@@ -1,18 +1,25 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  blockedKey,
   endedKey,
+  flowKey,
   instantKey,
   type Kind,
+  limitDigest,
+  orderedTextKey,
   pairKey,
   placeKey,
+  readBlocked,
   readEndedKey,
   readInstantKey,
   readPlace,
+  readTimed,
   readWhole,
   textGroup,
   textKey,
   textWholeKey,
+  timedKey,
   wholeKey,
   wholeTextKey,
 } from "./keys.ts";
@@ -56,6 +63,28 @@ describe("keys stand in the order of their parts", () => {
   test("places", () => keepsOrder(place, ([a, b, c, d]) => placeKey(a, b, c, d)));
   test("instants", () => keepsOrder(fc.tuple(instant, whole), ([a, b]) => instantKey(a, b)));
   test("ends", () => keepsOrder(fc.tuple(fc.nat(255), instant, whole), ([a, b, c]) => endedKey(a, b, c)));
+  test("blocked jobs of one limit key", () => {
+    const parts = fc.tuple(fc.nat(2 ** 32 - 2), fc.integer({ min: -1_000, max: 1_000 }), whole);
+    const digest = limitDigest("s", "k");
+    keepsOrder(parts, ([lane, priority, seq]) => blockedKey(digest, lane, priority, seq));
+    expect(readBlocked(blockedKey(digest, 7, -3, 9))).toEqual({ digest, lane: 7 });
+  });
+  test("buckets", () =>
+    keepsOrder(fc.tuple(fc.nat(2 ** 32 - 1), fc.nat(255), instant), ([a, b, c]) => flowKey(a, b, c)));
+  test("instants before texts", () => {
+    const text = fc.string({ unit: "binary", maxLength: 420 });
+    fc.assert(
+      fc.property(instant, text, text, (at, a, b) => {
+        const [x, y] = [timedKey(at, orderedTextKey(a)), timedKey(at, orderedTextKey(b))];
+        // Beyond the longest names only difference counts.
+        const isShort = a.length <= 400 && b.length <= 400;
+        const sign = Math.sign(Buffer.compare(x, y));
+        const expected = a < b ? -1 : a > b ? 1 : 0;
+        expect(isShort ? sign : Math.abs(sign)).toBe(isShort ? expected : Math.abs(expected));
+        expect(readTimed(x)).toEqual({ instant: at, key: Buffer.from(orderedTextKey(a)) });
+      }),
+    );
+  });
   test("pairs", () => keepsOrder(fc.tuple(whole, whole), ([a, b]) => pairKey(a, b)));
 });
 

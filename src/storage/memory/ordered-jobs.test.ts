@@ -15,7 +15,7 @@ const spec = {
 };
 
 function job(id: number, at: number): KeptJob {
-  const kept = new KeptJob(id, spec, lane, newHead(0, 0, 0), 0);
+  const kept = new KeptJob(id, spec, lane, newHead({ priority: 0 }, 0, 0), 0);
   kept.at = at;
   kept.place = id;
   return kept;

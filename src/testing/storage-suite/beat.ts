@@ -61,6 +61,26 @@ const cases: Case[] = [
     },
   },
   {
+    name: "keeps which schedules a process declares, as its last beat says",
+    async run(stage) {
+      const declares = ["every/1s", "ä🙂", "__proto__"];
+      await stage.register("p1", { declares });
+      await stage.register("p2");
+      const declared = async (): Promise<unknown> =>
+        (await stage.storage.processes()).map((info) => [info.id, info.declares]).toSorted();
+      assert.deepEqual(await declared(), [
+        ["p1", declares],
+        ["p2", undefined],
+      ]);
+      await stage.beat("p2", { declares: [] });
+      await stage.beat("p1");
+      assert.deepEqual(await declared(), [
+        ["p1", undefined],
+        ["p2", []],
+      ]);
+    },
+  },
+  {
     name: "counts the jobs that a process holds",
     async run(stage) {
       await stage.register("p1");

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import type { JobState } from "../../job/job.ts";
-import type { Change, ChangeResult, Outcome } from "../../job/lifecycle.ts";
+import type { HistoryEntry, JobState } from "../../job/job.ts";
+import { limits } from "../../job/limits.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
+import type { Outcome } from "../../job/lifecycle.ts";
 import type { Case, Section } from "./section.ts";
 import {
   assertHas,
@@ -220,6 +222,50 @@ const cases: Case[] = [
       const id = await stage.jobIn("retrying");
       await stage.change(id, { kind: "retry" });
       assertHas(await stage.claimOne({ names: ["retrying"] }), { id, attempt: 1 });
+    },
+  },
+  {
+    name: "remembers what was done to a job beside its runs, the first entries and the last",
+    async run(stage) {
+      await stage.register();
+      const start = stage.clock.now();
+      const id = await stage.enqueueOne();
+      await stage.end(await stage.claimOne(), RELEASED);
+      await stage.change(id, { kind: "priority", priority: 3 });
+      await stage.clock.advance(1);
+      await stage.end(await stage.claimOne(), snoozed({ delayMs: 100 }));
+      await stage.change(id, { kind: "runAt", later: { delayMs: 50 } });
+      await stage.change(id, { kind: "retry" });
+      const again: Outcome = { state: "scheduled", later: { delayMs: 0 }, attempt: "reset" };
+      await stage.end(await stage.claimOne(), again);
+      await stage.end(await stage.claimOne(), failed({ delayMs: 0 }));
+      const job = await stage.claimOne();
+      await stage.change(id, { kind: "cancel", reason: "enough" });
+      const now = start + 1;
+      const events: HistoryEntry[] = [
+        { at: start, kind: "released" },
+        { at: start, kind: "reprioritised" },
+        { at: now, kind: "snoozed", runAt: now + 100 },
+        { at: now, kind: "rescheduled-by-hand", runAt: now + 50 },
+        { at: now, kind: "retried" },
+        { at: now, kind: "rescheduled", runAt: now },
+        { at: now, kind: "cancel-asked", reason: "enough" },
+      ];
+      assertHas(await stage.get(id), { events });
+      // A success drops what explained why there was none before, and keeps what happened.
+      await stage.end(job, COMPLETED);
+      assertHas(await stage.get(id), { state: "completed", events, error: undefined });
+      assertHas(only((await stage.storage.list({ state: "completed", limit: 5 })).jobs), { events });
+      const many = limits.historyFirst + limits.historyLast + 5;
+      const kept: HistoryEntry[] = [...events, { at: now, kind: "retried" }];
+      await stage.change(id, { kind: "retry" });
+      for (let n = 0; n < many; n++) {
+        await stage.change(id, { kind: "priority", priority: 100 + n });
+        kept.push({ at: now, kind: "reprioritised" });
+      }
+      assertHas(await stage.get(id), {
+        events: [...kept.slice(0, limits.historyFirst), ...kept.slice(-limits.historyLast)],
+      });
     },
   },
   {

@@ -19,6 +19,11 @@ const DEFINITE: readonly (readonly [string, Partial<NewJob>])[] = [
   ["the best priority", { priority: limits.priorityMin }],
   ["the worst priority", { priority: limits.priorityMax }],
   ["a given id", { givenId: "order/7:ä" }],
+  [
+    "a unique key",
+    { unique: { scope: "", key: "ä/7", while: null, forMs: null, onConflict: "replace", inherit: true } },
+  ],
+  ["a trace", { trace: `00-${"a".repeat(32)}-${"b".repeat(16)}-01\nvendor=ä` }],
 ];
 
 const LATERS: readonly (readonly [

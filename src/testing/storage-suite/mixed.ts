@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { JOB_STATES, type JobState } from "../../job/job.ts";
+import { JOB_STATES } from "../../job/job.ts";
 import type { Outcome } from "../../job/lifecycle.ts";
 import type { ClaimedJob } from "../../storage/storage.ts";
+import { checkLimits, withKey, withLimit } from "./keyed.ts";
 import type { Case, Section } from "./section.ts";
 import { at, COMPLETED, ERROR, failed, MARKED, only, RELEASED, snoozed, type Stage } from "./stage.ts";
 
@@ -16,17 +17,21 @@ const OUTCOMES: readonly Outcome[] = [
   failed({ delayMs: 0 }),
 ];
 
+const CONFLICTS = ["keep", "replace"] as const;
+
 /** Does a bit of everything over and over; what happens follows from `round` alone. */
 async function churn(stage: Stage, rounds: number): Promise<void> {
   const names = ["a", "b", "c"];
   const held: ClaimedJob[] = [];
   await stage.register();
   for (let round = 0; round < rounds; round++) {
-    await stage.enqueue(
+    await stage.enqueueGroup(
       ...Array.from({ length: 4 }, (_, n) => ({
         name: at(names, (round + n) % 3),
         priority: (round * 5 + n) % 3,
         ...(n === 3 ? { later: { delayMs: (round * 13) % 50 } } : {}),
+        ...(n === 1 ? withLimit(1 + (round % 2), {}, { key: `${round % 2}` }) : {}),
+        ...(n === 2 ? withKey({ key: `${round % 7}`, onConflict: at(CONFLICTS, round % 2) }) : {}),
         retention: { completedMs: (round % 4) * 20, cancelledMs: 1_000, deadMs: round % 2 === 0 ? null : 30 },
       })),
     );
@@ -61,7 +66,10 @@ const cases: Case[] = [
         JOB_STATES.map(async (state) => [state, await stage.count({ state })] as const),
       );
       const empty = used.filter(([, n]) => n === 0).map(([state]) => state);
-      assert.deepEqual(empty, ["blocked"] satisfies JobState[]);
+      assert.deepEqual(empty, []);
+      await checkLimits(stage);
+      const { total } = await stage.storage.stats({});
+      assert.ok(total.enqueued >= (await stage.count()) && total.completed > 10 && total.dead > 5);
     },
   },
   {
@@ -89,7 +97,7 @@ const cases: Case[] = [
       await stage.beat("p1", { leaving: true });
       await stage.register("p2");
       for (const job of await stage.rescue("p2", 10_000)) await stage.end(job, RELEASED);
-      const waiting = await stage.count({ state: "available" });
+      const waiting = (await stage.count({ state: "available" })) + (await stage.count({ state: "blocked" }));
       assert.ok(waiting > 20);
       let ended = 0;
       for (;;) {
@@ -99,7 +107,7 @@ const cases: Case[] = [
         ended += jobs.length;
       }
       assert.equal(ended, waiting);
-      for (const state of ["available", "scheduled", "running"] as const) {
+      for (const state of ["available", "scheduled", "blocked", "running"] as const) {
         assert.equal(await stage.count({ state }), 0);
       }
     },

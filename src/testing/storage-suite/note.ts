@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { InvalidValueError } from "../../errors.ts";
 import { limits } from "../../job/limits.ts";
-import type { Note } from "../../storage/storage.ts";
+import type { LogLine, Note } from "../../storage/storage.ts";
 import type { Case, Section } from "./section.ts";
-import { assertHas, COMPLETED, failed, RELEASED, snoozed, type Stage } from "./stage.ts";
+import { assertHas, COMPLETED, ERROR, failed, RELEASED, snoozed, type Stage } from "./stage.ts";
 
 /** Makes the notes in one run, then answers the checkpoint that the next run is given. */
 async function afterNotes(stage: Stage, ...notes: Note[]): Promise<[string, string][] | undefined> {
@@ -116,9 +116,13 @@ const cases: Case[] = [
       const id = await stage.enqueueOne();
       const job = await stage.claimOne();
       await stage.storage.note(job, { checkpoint: { a: "1" } });
-      const tooLarge = { checkpoint: { a: "2", big: "x".repeat(limits.checkpointBytes + 1) }, result: "3" };
+      const tooLarge = {
+        ...{ checkpoint: { a: "2", big: "x".repeat(limits.checkpointBytes + 1) }, result: "3" },
+        ...{ progress: "1", log: [{ at: 1, level: "info" as const, text: "x" }] },
+      };
       await assert.rejects(stage.storage.note(job, tooLarge), InvalidValueError);
-      assertHas(await stage.get(id), { state: "running", result: undefined });
+      assertHas(await stage.get(id), { state: "running", result: undefined, progress: undefined });
+      assert.deepEqual(await stage.storage.logs(id), []);
       await stage.end(job, RELEASED);
       assert.deepEqual((await stage.claimOne()).checkpoint, { a: "1" });
     },
@@ -181,6 +185,76 @@ const cases: Case[] = [
       }
       const results = (await stage.storage.get(ids)).map((job) => job?.result);
       assert.deepEqual(results, ['"whole"', '"half"']);
+    },
+  },
+  {
+    name: "keeps how far a job said it was through everything but a new life",
+    async run(stage) {
+      await stage.register();
+      const id = await stage.enqueueOne();
+      for (const [progress, outcome] of [
+        ["0.1", RELEASED],
+        ['{"page":2}', failed({ delayMs: 0 })],
+        ["null", snoozed({ delayMs: 0 })],
+      ] as const) {
+        const job = await stage.claimOne();
+        assert.equal(await stage.storage.note(job, { progress }), "saved");
+        assertHas(await stage.get(id), { state: "running", progress });
+        await stage.end(job, outcome);
+        assertHas(await stage.get(id), { progress });
+      }
+      const longest = JSON.stringify("ä".repeat(limits.progressText - 2));
+      const last = await stage.claimOne();
+      await stage.storage.note(last, { progress: longest, result: "7" });
+      await stage.storage.note(last, { checkpoint: { a: "1" } });
+      await stage.end(last, COMPLETED);
+      assert.equal(await stage.storage.note(last, { progress: "1" }), "stale");
+      assertHas(await stage.get(id), { state: "completed", progress: longest, result: "7" });
+      await stage.change(id, { kind: "retry" });
+      assertHas(await stage.get(id), { progress: undefined, result: undefined });
+    },
+  },
+  {
+    name: "appends log lines, numbered through the job's life, each with its attempt, and keeps the last ones",
+    async run(stage) {
+      await stage.register();
+      const [id, other] = (await stage.enqueue({}, { name: "b" })) as [number, number];
+      assert.deepEqual(await stage.storage.logs(id), []);
+      let written = 0;
+      const line = (level: LogLine["level"], text: string = `line ${written + 1}`): LogLine => ({
+        ...{ at: stage.clock.now() + written++, level, text },
+      });
+      const kept: unknown[] = [];
+      for (const attempt of [1, 2]) {
+        const job = await stage.claimOne();
+        const log = [
+          line("debug"),
+          line("info", "ä🙂\u0001 \ud83d\n".repeat(100)),
+          line("warn"),
+          line("error"),
+        ];
+        assert.equal(await stage.storage.note(job, { log, progress: "1" }), "saved");
+        assert.equal(await stage.storage.note(job, { log: [] }), "saved");
+        for (const one of log) kept.push({ ...one, number: kept.length + 1, attempt });
+        assert.deepEqual(await stage.storage.logs(id), kept);
+        await stage.end(job, attempt === 1 ? failed({ delayMs: 0 }) : { state: "dead", error: ERROR });
+        assert.equal(await stage.storage.note(job, { log }), "stale");
+      }
+      await stage.change(id, { kind: "retry" });
+      const job = await stage.claimOne();
+      const many = Array.from({ length: limits.logLines - 3 }, () => line("info"));
+      await stage.storage.note(job, { log: many });
+      for (const one of many) kept.push({ ...one, number: kept.length + 1, attempt: 1 });
+      assert.deepEqual(await stage.storage.logs(id), kept.slice(-limits.logLines));
+      const more = Array.from({ length: limits.logLines + 5 }, () => line("info"));
+      await stage.storage.note(job, { log: more });
+      for (const one of more) kept.push({ ...one, number: kept.length + 1, attempt: 1 });
+      assert.deepEqual(await stage.storage.logs(id), kept.slice(-limits.logLines));
+      await stage.end(job, COMPLETED);
+      assert.deepEqual(await stage.storage.logs(id), kept.slice(-limits.logLines));
+      assert.deepEqual(await stage.storage.logs(other), []);
+      await stage.change(id, { kind: "remove" });
+      for (const gone of [id, 999_999]) assert.deepEqual(await stage.storage.logs(gone), []);
     },
   },
 ];

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { withLimit } from "./keyed.ts";
 import type { Case, Section } from "./section.ts";
 import { assertHas, failed } from "./stage.ts";
 
@@ -36,6 +37,26 @@ const cases: Case[] = [
         [1, 3],
       );
       assert.deepEqual(await stage.storage.promote(2), { promoted: 2, nextAt: start + 500 });
+    },
+  },
+  {
+    name: "promotes jobs with and without a limit in one order of their times",
+    async run(stage) {
+      await stage.register();
+      const delays = [40, 10, 30, 20, 10, 30];
+      const ids = await stage.enqueue(
+        ...delays.map((delayMs, n) =>
+          n % 2 === 0 ? withLimit(9, { later: { delayMs } }) : { later: { delayMs } },
+        ),
+      );
+      await stage.clock.advance(50);
+      assert.equal((await stage.storage.promote(4)).promoted, 4);
+      assert.equal((await stage.storage.promote(4)).promoted, 2);
+      const order = [1, 4, 3, 2, 5, 0];
+      assert.deepEqual(
+        (await stage.claimIds()).map((id) => ids.indexOf(id)),
+        order,
+      );
     },
   },
   {

@@ -82,6 +82,15 @@ export const OUTCOMES: readonly OutcomeCase[] = [
     keepsCheckpoint: true,
   },
   {
+    what: "retried as the first of a new series",
+    outcome: { state: "scheduled", later: { delayMs: 5_000 }, attempt: "first", error: OTHER_ERROR },
+    expect: (spent, now) => ({
+      ...{ state: "scheduled", attempt: 1, generation: spent + 1, failures: spent + 1, snoozes: 0 },
+      ...{ runAt: now + 5_000, error: OTHER_ERROR, events: undefined },
+    }),
+    keepsCheckpoint: true,
+  },
+  {
     what: "snoozed",
     outcome: { state: "scheduled", later: { delayMs: 5_000 }, attempt: "kept" },
     expect: (spent, now) => ({

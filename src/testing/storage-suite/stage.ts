@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import { type JobError, type JobId, JOB_STATES, type JobState } from "../../job/job.ts";
-import type { Change, ChangeResult, Outcome } from "../../job/lifecycle.ts";
+import type { Change, ChangeResult } from "../../job/change.ts";
+import type { Outcome } from "../../job/lifecycle.ts";
 import type {
   BeatResult,
   ClaimedJob,
@@ -103,8 +104,13 @@ export class Stage {
 
   async claimAll(more: Partial<ClaimRequest> & Partial<QueueRequest> = {}): Promise<ClaimResult> {
     const result = await this.storage.claim(this.request(more));
-    for (const job of result.jobs) this.#leases.set(job.id, leaseOf(job));
+    for (const job of result.jobs) this.learn(job);
     return result;
+  }
+
+  /** Note the lease of a job that was given. */
+  learn(job: ClaimedJob): void {
+    this.#leases.set(job.id, leaseOf(job));
   }
 
   /** Claim by a registered process: the jobs given. */

@@ -7,6 +7,7 @@ import { claimSection } from "./claim.ts";
 import { closingSection } from "./closing.ts";
 import { enqueueSection } from "./enqueue.ts";
 import { fencingSection } from "./fencing.ts";
+import { limitSection } from "./limit.ts";
 import { lookSection } from "./look.ts";
 import { markedSection } from "./marked.ts";
 import { mixedSection } from "./mixed.ts";
@@ -18,10 +19,14 @@ import { payloadsSection } from "./payloads.ts";
 import { promoteSection } from "./promote.ts";
 import { pruneSection } from "./prune.ts";
 import { rescueSection } from "./rescue.ts";
+import { schedulesSection } from "./schedules.ts";
 import type { Case, Section } from "./section.ts";
 import { settleSection } from "./settle.ts";
 import { settleRepeatedSection } from "./settle-repeated.ts";
 import { Stage } from "./stage.ts";
+import { statsSection } from "./stats.ts";
+import { uniqueSection } from "./unique.ts";
+import { uniqueLifeSection } from "./unique-life.ts";
 import { watchSection } from "./watch.ts";
 
 /** The sections in the order of a job's life. */
@@ -29,18 +34,23 @@ const SECTIONS: readonly Section[] = [
   enqueueSection,
   payloadsSection,
   namesSection,
+  uniqueSection,
   claimSection,
   markedSection,
   orderSection,
+  limitSection,
   settleSection,
   settleRepeatedSection,
   fencingSection,
   noteSection,
   beatSection,
+  uniqueLifeSection,
   rescueSection,
   promoteSection,
+  schedulesSection,
   pruneSection,
   lookSection,
+  statsSection,
   mixedSection,
   changeSection,
   pauseSection,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Interest } from "../../storage/storage.ts";
+import { enqueueAndPromote, withLimit } from "./keyed.ts";
 import type { Case, Section } from "./section.ts";
 import { at, COMPLETED, failed, MARKED, RELEASED, type Stage } from "./stage.ts";
 
@@ -31,6 +32,27 @@ const WAKES: readonly (readonly [
       await stage.enqueueOne({ later: { delayMs: 10 } });
       await stage.clock.advance(10);
       return { interest: { available: [{ queue: "q" }] }, happen: () => stage.storage.promote(1) };
+    },
+  ],
+  [
+    "a job with a limit, which waits for its promotion",
+    async (stage) => ({
+      interest: { available: [{ queue: "q" }] },
+      happen: () => stage.enqueueOne(withLimit(1)),
+    }),
+  ],
+  [
+    "a blocked job whose limit key another lane's job lets go of",
+    async (stage) => {
+      await stage.register();
+      const names = ["a", "b"];
+      const [id] = await enqueueAndPromote(stage, ...names.map((name) => withLimit(1, { name })));
+      await stage.claim({ names });
+      assert.equal(await stage.count({ state: "blocked", name: "b" }), 1);
+      return {
+        interest: { available: [{ queue: "q", names: ["b"] }] },
+        happen: () => stage.end(stage.leaseFor(id as number), COMPLETED),
+      };
     },
   ],
   [

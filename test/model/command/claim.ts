@@ -2,10 +2,19 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import type { ClaimRequest, ClaimResult, QueueRequest } from "../../../src/storage/storage.ts";
 import { byId, same } from "../compare.ts";
-import type { ModelJob } from "../model-job.ts";
+import { type ModelJob, stateOf } from "../model-job.ts";
 import type { Pair } from "../pair.ts";
 import { type Kind, kind } from "./command.ts";
-import { heldBy, learnLease, NAMES, type ProcessPick, processOf, processPick, QUEUES } from "./draft.ts";
+import {
+  certain,
+  heldBy,
+  learnLease,
+  NAMES,
+  type ProcessPick,
+  processOf,
+  processPick,
+  QUEUES,
+} from "./draft.ts";
 
 const queueRequest: fc.Arbitrary<Omit<QueueRequest, "queue">> = fc.record({
   names: fc.oneof(fc.constant([...NAMES]), fc.shuffledSubarray([...NAMES], { minLength: 1 })),
@@ -65,6 +74,10 @@ export function learnClaim(pair: Pair, request: ClaimRequest, answer: ClaimResul
   const { model, coverage } = pair;
   const lines = seeBefore(pair, request);
   const expected = model.claim(request);
+  coverage.see(
+    "limit: parked by a claim",
+    lines.flat().some((job) => stateOf(job) === "blocked"),
+  );
   if (!expected.known) {
     // What a process that is not known hears besides is of no use to it.
     coverage.see("claim: process not known");
@@ -72,9 +85,14 @@ export function learnClaim(pair: Pair, request: ClaimRequest, answer: ClaimResul
     return assert.deepEqual(answer.jobs, [], "A process that is not known gets nothing.");
   }
   const jobs = answer.jobs.map((job) => pair.fromReal(job));
-  same(jobs, expected.jobs, "claimed jobs");
+  const told = certain(pair, expected.jobs);
+  same(certain(pair, jobs), told, "claimed jobs");
   const asks = byId(answer.asks.map((one) => pair.fromReal(one)));
-  same({ ...answer, jobs, asks }, { ...expected, asks: byId(expected.asks) }, "answer to a claim");
+  same(
+    { ...answer, jobs: told, asks },
+    { ...expected, jobs: told, asks: byId(expected.asks) },
+    "answer to a claim",
+  );
   for (const { id } of expected.jobs) learnLease(pair, model.find(id) as ModelJob);
 
   coverage.see("claim: jobs given", jobs.length > 0);
@@ -85,12 +103,16 @@ export function learnClaim(pair: Pair, request: ClaimRequest, answer: ClaimResul
   );
   for (const line of lines) {
     const last = line.findLastIndex((job) => job.held !== undefined);
-    const isPassed = line.slice(0, last).some((job) => job.held === undefined && job.head.marked);
+    const isPassed = line.slice(0, last).some((job) => stateOf(job) === "available" && job.head.marked);
     coverage.see("claim: marked job passed over", isPassed);
   }
   coverage.see(
     "claim: checkpoint handed on",
     jobs.some((job) => job.checkpoint !== undefined),
+  );
+  coverage.see(
+    "unique: checkpoint of the last job of the key handed on",
+    told.some((job) => job.unique?.inherit === true && job.checkpoint !== undefined && job.attempt === 0),
   );
   const isDropped = jobs.some((job) => pair.dropped.has(job.id) && job.checkpoint === undefined);
   coverage.see("claim: checkpoint dropped by an end", isDropped);

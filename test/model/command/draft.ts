@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import type { JobId, JobSpec } from "../../../src/job/job.ts";
+import type { LimitKey, UniqueKey } from "../../../src/job/key.ts";
 import type { Later } from "../../../src/job/outcome.ts";
-import type { Lease, NewJob } from "../../../src/storage/storage.ts";
+import type { ClaimedJob, Lease, NewJob } from "../../../src/storage/storage.ts";
 import type { Held, ModelJob } from "../model-job.ts";
 import { type KnownLease, leaseKey, type Pair } from "../pair.ts";
 
@@ -12,6 +13,7 @@ const STEP_MS = 10;
 export const QUEUES = ["q", "r", "s"] as const;
 export const NAMES = ["a", "b", "c"] as const;
 export const TAGS = ["red", "blue"] as const;
+export const SCOPES = ["a", ""] as const;
 
 export const queue: fc.Arbitrary<string> = fc.constantFrom("q", "q", "q", "r", "r", "s");
 export const name: fc.Arbitrary<string> = fc.constantFrom("a", "a", "a", "b", "b", "c");
@@ -41,7 +43,7 @@ const backoff: fc.Arbitrary<JobSpec["backoff"]> = fc.constantFrom(
   { kind: "linear", stepMs: 300, maxMs: 1_000, jitter: 0 },
 );
 
-const newJob: fc.Arbitrary<NewJob> = fc.record({
+export const newJob: fc.Arbitrary<NewJob> = fc.record({
   name,
   queue,
   payload: fc.constantFrom('"x"', '"x"', '"x"', '{"n":1}', "null"),
@@ -53,17 +55,58 @@ const newJob: fc.Arbitrary<NewJob> = fc.record({
   priority,
 });
 
+/** Keys are few, so that jobs meet. A time is never a multiple of the step, as with retention. */
+export const unique: fc.Arbitrary<UniqueKey> = fc
+  .record({
+    scope: fc.constantFrom(...SCOPES),
+    key: fc.constantFrom("k1", "k1", "k2", "k3"),
+    while: fc.constantFrom("live" as const, "live" as const, "waiting" as const, null),
+    forMs: sometimes(3, fc.constantFrom(505, 505, 60_005, null)),
+    onConflict: fc.constantFrom("keep" as const, "keep" as const, "replace" as const, "error" as const),
+    inherit: sometimes(4, fc.constant(true as const)),
+  })
+  .map(({ forMs, inherit, ...one }) => ({
+    ...one,
+    // Whoever is held by nothing else is held for a time.
+    ...(forMs !== undefined ? { forMs } : one.while === null ? { forMs: 505 } : {}),
+    ...(inherit === undefined ? {} : { inherit }),
+  }));
+
+/** All jobs of a key say the same concurrency: then it is certain who may come in. */
+export const limit: fc.Arbitrary<LimitKey> = fc.constantFrom(
+  { scope: "a", key: "one", concurrency: 1 },
+  { scope: "", key: "one", concurrency: 1 },
+  { scope: "", key: "two", concurrency: 2 },
+  { scope: "", key: "three", concurrency: 3 },
+);
+
+const keyed: fc.Arbitrary<NewJob> = fc
+  .tuple(newJob, sometimes(2, unique), sometimes(3, limit))
+  .map(([plain, key, most]) => ({
+    ...plain,
+    ...(key === undefined ? {} : { unique: key }),
+    ...(most === undefined ? {} : { limit: most }),
+  }));
+
 /** A job to enqueue: now or later, a few with one of three ids given by the caller. */
 export const job: fc.Arbitrary<NewJob> = fc
-  .tuple(newJob, sometimes(3, later), sometimes(2, fc.constantFrom("g1", "g1", "g2")))
+  .tuple(keyed, sometimes(3, later), sometimes(3, fc.constantFrom("g1", "g1", "g2")))
   .map(([plain, when, givenId]) => ({
     ...plain,
     ...(when === undefined ? {} : { later: when }),
-    ...(givenId === undefined ? {} : { givenId }),
+    ...(givenId === undefined || plain.unique !== undefined ? {} : { givenId }),
   }));
 
-/** A job whose refusal is impossible: what a settle answers to a refused one is not part of the contract. */
-export const child: fc.Arbitrary<NewJob> = newJob;
+/** A group of jobs. Which of two reasons for a refusal is told is nobody's business, so that there is one. */
+export function group(minLength: number, maxLength: number): fc.Arbitrary<NewJob[]> {
+  return fc.array(job, { minLength, maxLength, size: "max" }).map((jobs) => {
+    const hasError = jobs.some((one) => one.unique?.onConflict === "error");
+    return jobs.map(({ givenId, ...one }) => (hasError || givenId === undefined ? one : { ...one, givenId }));
+  });
+}
+
+/** A job that comes with the end of another, without an id of its own. */
+export const child: fc.Arbitrary<NewJob> = keyed;
 
 /** Which lease a command uses. */
 export const leasePick: fc.Arbitrary<LeasePick> = fc.record({
@@ -167,4 +210,13 @@ export const processPick: fc.Arbitrary<ProcessPick> = fc.record({
 
 export function pick<T>(values: readonly T[], at: number): T | undefined {
   return values[at % values.length];
+}
+
+/** Jobs as given out, without checkpoints that were handed on: whether those stay as well is left to the engine. */
+export function certain<T extends ClaimedJob>({ model }: Pair, jobs: readonly T[]): T[] {
+  return jobs.map((one) => {
+    if (model.find(one.id)?.handedOn !== true) return one;
+    const { checkpoint: _checkpoint, ...rest } = one;
+    return rest as T;
+  });
 }

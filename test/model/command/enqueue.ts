@@ -5,25 +5,20 @@ import type { GroupResult, NewJob } from "../../../src/storage/storage.ts";
 import { same } from "../compare.ts";
 import type { Pair } from "../pair.ts";
 import { type Kind, kind } from "./command.ts";
-import { job, sometimes } from "./draft.ts";
+import { group, job, sometimes } from "./draft.ts";
 
 export const enqueueKinds: readonly Kind[] = [
   kind("enqueueOne", 16, job, async (pair, one) => {
     await enqueue(pair, [[one]]);
   }),
-  kind(
-    "enqueueGroup",
-    32,
-    fc.array(job, { minLength: 2, maxLength: 8, size: "max" }),
-    async (pair, group) => {
-      await enqueue(pair, [group]);
-    },
-  ),
+  kind("enqueueGroup", 32, group(2, 8), async (pair, jobs) => {
+    await enqueue(pair, [jobs]);
+  }),
   kind(
     "enqueueGroups",
     40,
     fc.record({
-      groups: fc.array(fc.array(job, { maxLength: 4, size: "max" }), { maxLength: 4, size: "max" }),
+      groups: fc.array(group(0, 4), { maxLength: 4, size: "max" }),
       batch: sometimes(6, fc.constantFrom(0, 0, 1)),
     }),
     async (pair, { groups, batch }) => {
@@ -42,7 +37,7 @@ export const enqueueKinds: readonly Kind[] = [
     fc.record({ like: job, jobs: fc.constantFrom(270, 400) }),
     async (pair, { like, jobs }) => {
       if (pair.model.jobs.length + jobs > FLOOD_JOBS_MAX) return;
-      const { givenId: _given, ...plain } = like;
+      const { givenId: _given, unique: _unique, ...plain } = like;
       const priorities = [0, plain.priority, 2];
       const flood = Array.from({ length: jobs }, (_, at) => ({
         ...plain,
@@ -84,21 +79,40 @@ export async function enqueue(
     pair.givenOf.set(id, given);
   }
   const refused = expected.filter((answer) => !answer.ok).length;
-  coverage.see("enqueue: given id met another payload", refused > 0);
   const stored = expected.flatMap((answer) => (answer.ok ? answer.jobs : []));
-  coverage.see(
-    "enqueue: given id met the same payload",
-    stored.some((one) => one.status === "existing"),
-  );
+  seeKeys(pair, groups, expected);
   coverage.see("enqueue: a group refused beside a stored one", refused > 0 && stored.length > 0);
   const isPast = ({ later }: NewJob): boolean => later !== undefined && "at" in later && later.at < model.now;
   coverage.see("enqueue: past instant", groups.flat().some(isPast));
 }
 
+/** Which keys of the callers' own met which. */
+function seeKeys(
+  { coverage }: Pair,
+  groups: readonly (readonly NewJob[])[],
+  expected: readonly GroupResult[],
+): void {
+  for (const [at, answer] of expected.entries()) {
+    if (!answer.ok) {
+      const { kind: why, existing } = answer.refusal;
+      if (why === "duplicate-id") coverage.see("enqueue: given id met another payload");
+      else coverage.see(existing === 0 ? "unique: refused within its group" : "unique: refused");
+      continue;
+    }
+    for (const [n, { status }] of answer.jobs.entries()) {
+      const isGiven = groups[at]?.[n]?.givenId !== undefined;
+      if (status === "existing") {
+        coverage.see(isGiven ? "enqueue: given id met the same payload" : "unique: kept out");
+      }
+      coverage.see("unique: replaced", status === "replaced");
+    }
+  }
+}
+
 function bindGroup(pair: Pair, answer: GroupResult, expected: GroupResult): void {
   if (!answer.ok || !expected.ok) {
     if (!answer.ok && !expected.ok && expected.refusal.existing === 0) {
-      // The id was taken inside the refused group: there is no job that could be named.
+      // The id or key was taken inside the refused group: there is no job that could be named.
       return same({ ...answer, refusal: expected.refusal }, expected, "refusal of a group");
     }
     const named = answer.ok

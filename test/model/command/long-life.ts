@@ -24,7 +24,9 @@ const ENDS: readonly Outcome[] = [
 
 export const longLifeKinds: readonly Kind[] = [
   /** A job that saved something ends, is retried by an operator and runs again. */
-  kind("secondLife", 8, fc.constantFrom(...ENDS), secondLife),
+  kind("secondLife", 11, fc.constantFrom(...ENDS), secondLife),
+  /** A job of a unique key saves something and ends; the next of the key goes on from there. */
+  kind("heir", 6, fc.constantFrom(...ENDS), heir),
   /** One job that fails more often than entries are kept: no other command comes that far. */
   kind("failManyTimes", 3, fc.constant(null), async (pair) => {
     const processId = `p-long.${pair.unique()}`;
@@ -73,6 +75,25 @@ async function secondLife(pair: Pair, outcome: Outcome): Promise<void> {
   const processId = processOf(pair, { slot: 0, insist: false });
   const queues = [{ queue: job.spec.queue, names: [job.spec.name], room: limits.listPage, readAhead: 0 }];
   await claim(pair, { processId, token: pair.token(processId), queues, starts: [] });
+}
+
+async function heir(pair: Pair, outcome: Outcome): Promise<void> {
+  const processId = `p-heir.${pair.unique()}`;
+  await register(pair, processId);
+  const key = `heir ${pair.unique()}`;
+  const like = {
+    ...JOB,
+    unique: { scope: "a", key, while: "live", onConflict: "keep", inherit: true },
+  } as const;
+  for (const end of [outcome, { state: "completed" } as const]) {
+    await enqueue(pair, [[like]]);
+    const { id, head, held } = await claimOne(pair, processId);
+    const lease = { id, generation: head.generation, token: held?.token ?? "" };
+    await note(pair, lease, { checkpoint: { [end.state]: "1" } });
+    await settle(pair, [{ lease, outcome: end, startedAt: pair.model.now }]);
+    if (end.state === "available") await change(pair, [id], { kind: "cancel", reason: "enough" });
+  }
+  await leave(pair, processId);
 }
 
 async function claimOne(pair: Pair, processId: string): Promise<ModelJob> {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
+import { limits } from "../../../src/job/limits.ts";
 import type { Lease, Note, ProcessBeat } from "../../../src/storage/storage.ts";
 import { byId, same } from "../compare.ts";
 import type { Pair } from "../pair.ts";
@@ -74,10 +75,22 @@ export const processKinds: readonly Kind[] = [
         fc.dictionary(fc.constantFrom("k", "l"), fc.constantFrom("1", '"two"', null), { minKeys: 1 }),
       ),
       result: sometimes(4, fc.constantFrom("7", "[8]")),
+      progress: sometimes(3, fc.constantFrom("0.5", '{"page":3}')),
+      lines: fc.constantFrom(0, 0, 1, 3, limits.logLines + 2),
     }),
-    async (pair, { lease: drawn, checkpoint, result }) => {
-      const entries = checkpoint === undefined ? {} : { checkpoint: { ...checkpoint } };
-      await note(pair, pickLease(pair, drawn), { ...entries, ...(result === undefined ? {} : { result }) });
+    async (pair, { lease: drawn, checkpoint, result, progress, lines }) => {
+      const at = pair.model.now;
+      const log = Array.from({ length: lines }, () => ({
+        at,
+        level: "info" as const,
+        text: `${pair.unique()}`,
+      }));
+      await note(pair, pickLease(pair, drawn), {
+        ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint } }),
+        ...(result === undefined ? {} : { result }),
+        ...(progress === undefined ? {} : { progress }),
+        ...(lines === 0 ? {} : { log }),
+      });
     },
   ),
 ];
@@ -87,6 +100,8 @@ export async function note(pair: Pair, lease: Lease, what: Note): Promise<void> 
   const answer = await pair.storage.note(pair.realLease(lease), what);
   assert.equal(answer, expected, `answer to a note of job ${lease.id}`);
   pair.coverage.see(`note: ${expected}`);
+  const number = pair.model.find(lease.id)?.logs.at(-1)?.number ?? 0;
+  pair.coverage.see("note: old log lines dropped", expected === "saved" && number > limits.logLines);
 }
 
 export async function register(pair: Pair, id: string, lostAfterMs?: number): Promise<void> {
@@ -131,6 +146,7 @@ async function beat(pair: Pair, beatOf: ProcessBeat): Promise<void> {
 
 function facts(id: string, lostAfterMs: number = 25_000): Omit<ProcessBeat, "holds" | "starts"> {
   const queues = [{ queue: "q", names: [...NAMES], concurrency: 2 }];
+  const declares = id.startsWith("p1") ? { declares: ["s1"] } : {};
   // It runs on another machine, as a job server sees it: nothing but its beats tells that it lives.
-  return { id, host: "elsewhere", pid: 1, lostAfterMs, queues };
+  return { id, host: "elsewhere", pid: 1, lostAfterMs, queues, ...declares };
 }

@@ -5,7 +5,7 @@ import { decide, type Outcome, type RunEnd } from "../../../src/job/lifecycle.ts
 import { limits } from "../../../src/job/limits.ts";
 import type { NewJob, Settlement, SettleResult } from "../../../src/storage/storage.ts";
 import { same } from "../compare.ts";
-import type { Held, ModelJob } from "../model-job.ts";
+import { type Held, type ModelJob, stateOf } from "../model-job.ts";
 import { leaseKey, type Pair } from "../pair.ts";
 import { ask, type ClaimDraft, claimDraft, learnClaim } from "./claim.ts";
 import { type Kind, kind } from "./command.ts";
@@ -43,7 +43,7 @@ const anyOutcome: fc.Arbitrary<Outcome> = fc.oneof(
     arbitrary: fc
       .record({
         later,
-        attempt: fc.constantFrom("spent" as const, "kept" as const, "reset" as const),
+        attempt: fc.constantFrom("spent" as const, "kept" as const, "reset" as const, "first" as const),
         thrown: sometimes(4, error),
       })
       .map(({ thrown, ...rest }): Outcome => ({
@@ -166,7 +166,8 @@ function outcomeOf({ model }: Pair, { outcome, end, random }: SettleDraft, id: n
   const { attempt, cancelAsked } = job.head;
   const { claimedBy, started } = job.held;
   const happened: RunEnd = isRescued(job.held) ? { kind: "lost", processId: claimedBy, started } : end;
-  return decide({ attempt, maxRetries, backoff, cancelAsked }, happened, random);
+  const gotFurther = random === 0.25;
+  return decide({ attempt, maxRetries, backoff, cancelAsked, gotFurther }, happened, random);
 }
 
 function toReal(pair: Pair, settlement: Settlement): Settlement {
@@ -182,7 +183,12 @@ function learnSettle(pair: Pair, list: readonly Settlement[], answered: readonly
     const { head, held } = { ...job };
     const hasCheckpoint = job !== undefined && Object.keys(job.checkpoint).length > 0;
     const isRepeated = model.wasEndedBy(lease);
+    const blocked = model.jobs.filter((one) => stateOf(one) === "blocked");
     const [expected] = model.settle([settlement]);
+    coverage.see(
+      "limit: let in by an end",
+      blocked.some((one) => stateOf(one) === "available"),
+    );
     // A lease whose job is gone may be told either: nothing is left that could remember it.
     const isGone = model.find(lease.id) === undefined && pair.spent.has(leaseKey(lease));
     if (!isGone) same(answered[at], expected, `answer ${at} to a settle of job ${lease.id}`);

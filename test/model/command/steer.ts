@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { isFinal, type JobId } from "../../../src/job/job.ts";
-import type { Change } from "../../../src/job/lifecycle.ts";
+import type { Change } from "../../../src/job/change.ts";
 import { same } from "../compare.ts";
 import { type ModelJob, stateOf } from "../model-job.ts";
 import type { Pair } from "../pair.ts";
@@ -56,7 +56,12 @@ export async function change(pair: Pair, chosen: readonly JobId[], what: Change)
     coverage.see("change: finished job retried", what.kind === "retry" && isFinal(stateOf(job)));
   }
   const before = model.jobs.length;
+  const blocked = model.jobs.filter((one) => stateOf(one) === "blocked");
   const expected = model.change(chosen, what);
+  coverage.see(
+    "limit: let in by a change",
+    blocked.some((one) => stateOf(one) === "available"),
+  );
   const answered = await pair.storage.change(
     chosen.map((id) => pair.real(id)),
     what,

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { limits } from "../../../src/job/limits.ts";
 import { byId, same } from "../compare.ts";
-import type { Held, ModelJob } from "../model-job.ts";
+import { type Held, type ModelJob, stateOf } from "../model-job.ts";
 import type { Pair } from "../pair.ts";
 import { type Kind, kind } from "./command.ts";
-import { isRescued, learnLease, processOf, processPick, slot } from "./draft.ts";
+import { certain, isRescued, learnLease, processOf, processPick, slot } from "./draft.ts";
 import { LOST_AFTER_MS, register } from "./process.ts";
 import { decideRescued } from "./settle.ts";
 
@@ -48,12 +48,16 @@ async function advance(pair: Pair, ms: number): Promise<void> {
   pair.model.now = pair.time.clock.now();
 }
 
-async function promote(pair: Pair, limit: number): Promise<void> {
+export async function promote(pair: Pair, limit: number): Promise<void> {
   const { model, coverage } = pair;
   const due = model.jobs.filter(
     (job) => job.head.state === "scheduled" && job.head.runAt <= model.now,
   ).length;
   same(await pair.storage.promote(limit), model.promote(limit), "answer to promote()");
+  coverage.see(
+    "limit: blocked by promotion",
+    model.jobs.some((job) => stateOf(job) === "blocked"),
+  );
   coverage.see("promote: several due", due > 1);
   coverage.see("promote: limited", due > limit);
 }
@@ -90,7 +94,7 @@ async function rescue(pair: Pair, processId: string, limit: number): Promise<voi
   }
   const expected = model.rescue(request, chosen);
   const told = jobs.map(({ startedAt: _at, ...rest }) => rest);
-  same(byId(told), byId(expected), "rescued jobs");
+  same(byId(certain(pair, told)), byId(certain(pair, expected)), "rescued jobs");
   for (const job of chosen) learnLease(pair, job);
 }
 

@@ -1,10 +1,12 @@
-// A process that migrates: `MIGRATOR` says what and where. With `dieAt` it kills itself at that step: before
+// A process that migrates: its first message says what and where. With `dieAt` it kills itself at that step: before
 // it sends the n-th thing to the server, or as soon as it has (n + 0.5).
 
 import { pathToFileURL } from "node:url";
 import pg from "pg";
 
-const { url, schema, texts, dieAt, deadlineMs } = JSON.parse(process.env.MIGRATOR);
+const { url, schema, texts, dieAt, deadlineMs } = await new Promise((resolve) =>
+  process.once("message", resolve),
+);
 /** A build other than the checkout's own, to try a mutant. */
 const dist = process.env.JOBWRIGHT_DIST;
 const base = dist === undefined ? new URL("../../../dist/", import.meta.url) : pathToFileURL(`${dist}/`);

@@ -8,7 +8,7 @@ import type { JobId, JobState } from "../../../src/job/job.ts";
 import { silentLogger } from "../../../src/logger.ts";
 import { PostgresStorage } from "../../../src/storage/postgres/index.ts";
 import { check, type FinalJob } from "../../crash/history.ts";
-import { built } from "../../support/built.ts";
+import { bundled, libraryEnv } from "../../support/bundled.ts";
 import type { LocalServer } from "../../support/postgres/server.ts";
 import { isLong } from "../../support/size.ts";
 import { afterCrashes, type FaultEntry, loudestSecond, recoveryMs, type VoidClaim } from "./outages.ts";
@@ -32,9 +32,7 @@ const LOOK_MS = 10;
 const UNFINISHED = ["scheduled", "available", "running"] as const;
 
 /** Members run what is built. */
-export async function buildMembers(): Promise<void> {
-  if (process.env["JOBWRIGHT_DIST"] === undefined) await built();
-}
+export const buildMembers: () => Promise<void> = bundled;
 
 /** What a member is told at its start; see `child/member.mjs`. */
 export interface MemberOptions {
@@ -61,7 +59,7 @@ export class Member {
     this.name = name;
     this.process = fork(fileURLToPath(new URL(`child/${script}.mjs`, import.meta.url)), {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      env: { ...process.env, JOBWRIGHT_FAULTS_CHILD: JSON.stringify({ ...options, name }) },
+      env: { ...process.env, ...libraryEnv(), JOBWRIGHT_FAULTS_CHILD: JSON.stringify({ ...options, name }) },
       execArgv: [],
     });
     this.process.stderr?.setEncoding("utf8").on("data", (text: string) => {

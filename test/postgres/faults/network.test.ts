@@ -109,7 +109,7 @@ describe("a network with faults, under load", { timeout: TIMEOUT_MS }, () => {
     proxy.delay(50);
     const failed = cutOff.settle([retry]).catch((error: unknown) => error);
     const isWithin =
-      "select 1 from pg_stat_activity where state = 'idle in transaction' and query like '%lock_runs%'";
+      "select 1 from pg_stat_activity where state = 'idle in transaction' and query like '%hold_runs%'";
     while ((await server.query(isWithin)).length === 0);
     proxy.freeze();
     const at = performance.now();

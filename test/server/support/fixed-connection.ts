@@ -3,10 +3,11 @@ import { Connection } from "../../../src/storage/remote/connection.ts";
 import { RemoteClock } from "../../../src/storage/remote/remote-clock.ts";
 import type { ChannelEvents } from "../../../src/wire/channel.ts";
 import { joinFrame, packMessage } from "../../../src/wire/frame.ts";
+import { PROTOCOL } from "../../../src/wire/message.ts";
 
 export const WELCOME: readonly unknown[] = [
   "welcome",
-  { protocol: 1, server: "fuzz", label: "fuzz", scopes: [], credits: 1, heartbeatMs: 5, now: 1 },
+  { protocol: PROTOCOL, server: "fuzz", label: "fuzz", scopes: [], credits: 1, heartbeatMs: 5, now: 1 },
 ];
 
 /** A client of a server that answers every hello with the same. */

@@ -62,7 +62,7 @@ export class RawClient implements AsyncDisposable {
       ...options,
       headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
     });
-    client.send(["hello", { protocol: 1, client: "test" }]);
+    client.send(["hello", { protocol: 2, client: "test" }]);
     return client;
   }
 

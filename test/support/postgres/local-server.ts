@@ -4,7 +4,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { createDatabase, dropDatabase, query, type Row } from "./database.ts";
-import { makePrivateFolder, makeServerFolder, removeFolder, serverUser } from "./folder.ts";
+import { makeDataFolder, makeServerFolder, removeFolder, serverUser } from "./folder.ts";
 import { type Guard, guard } from "./guard.ts";
 import { childrenOf, postmasterFile, signal, untilGone } from "./processes.ts";
 import { copyTemplate, type Template } from "./template.ts";
@@ -47,7 +47,7 @@ export class LocalServer implements AsyncDisposable {
 
   /** Make a server from the template and start it. */
   static async start(template: Template, options: ServerOptions = {}): Promise<LocalServer> {
-    const folder = makePrivateFolder();
+    const folder = makeDataFolder();
     const itsGuard = guard(folder);
     try {
       const data = makeServerFolder(join(folder, "data"));

@@ -1,4 +1,5 @@
 import { threadId } from "node:worker_threads";
+import { currentJob } from "../../../src/current-job.ts";
 import {
   CancelledError,
   InvalidPayloadError,
@@ -10,12 +11,31 @@ import {
 } from "../../../src/errors.ts";
 import type { ThreadContext } from "../../../src/index.ts";
 import { cancel, reschedule, RetryAfter, snooze } from "../../../src/job/outcome.ts";
-import { child, late } from "./definitions.ts";
+import { child, guarded, keyed, late } from "./definitions.ts";
 
 /** What a handler can do, by name. Each is the whole handler of one run. */
 const ACTS: Record<string, (ctx: ThreadContext, more: unknown) => unknown> = {
   return: () => ({ from: "a thread", isMain: threadId === 0 }),
   nothing: () => undefined,
+  "current job": async () => {
+    const before = currentJob();
+    await new Promise((resolve) => setImmediate(resolve));
+    return [before, currentJob()];
+  },
+  "enqueue with keys": async (ctx) => {
+    const refused = await ctx.jobs.enqueue(guarded, 1).catch((error: unknown) => (error as Error).message);
+    const statuses: unknown[] = [(await ctx.jobs.enqueue("guarded", 1)).status];
+    for (const options of [{}, {}, { unique: { onConflict: "keep" } }, { unique: false }] as const) {
+      statuses.push((await ctx.jobs.enqueue(keyed, 5, options)).status);
+    }
+    return [refused, ...statuses];
+  },
+  talk: (ctx) => {
+    for (let step = 0; step < 100; step += 1) ctx.progress(step / 100);
+    ctx.log.info("one");
+    ctx.log.warn("two");
+    ctx.progress(1, "done");
+  },
   unfit: () => ({ when: new Date(0) }),
   snooze: () => snooze("1m"),
   reschedule: () => reschedule("1h"),

@@ -17,6 +17,21 @@ export const child: JobDefinition<"child", number, number, unknown, unknown> = d
   payload: number,
 });
 
+/** Its middleware cannot come along. */
+export const guarded: JobDefinition<"guarded", number, number, unknown, unknown> = defineJob({
+  name: "guarded",
+  payload: json<number>(),
+  middleware: [{ enqueue: (item, next) => next({ payload: item.payload + 1 }) }],
+});
+
+/** With keys that are functions of its payload. */
+export const keyed: JobDefinition<"keyed", number, number, unknown, unknown> = defineJob({
+  name: "keyed",
+  payload: json<number>(),
+  unique: { key: (n) => `n-${n}`, onConflict: "replace" },
+  limit: { key: (n) => n % 2, concurrency: 3, scope: "all" },
+});
+
 /** The worker does not know it, so what it brings with it has to be asked in the thread. */
 export const late: JobDefinition<"late", number, number, unknown, unknown> = defineJob({
   name: "late",
