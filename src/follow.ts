@@ -50,13 +50,22 @@ export async function* follow(
   }
 }
 
-/** Jobs that reach one final state. */
+/** Ended jobs remembered of one final state; those that ended before them count as told. */
+const SEEN_MAX = 10_000;
+/** Pages without a job of the filter that are passed on the way to one. */
+const EMPTY_PAGES = 5;
+
+/**
+ * Jobs that reach one final state. An end can be seen later than others that came after it: it belongs to a
+ * transaction that took its time, or to a clock that was set back. So what counts is which jobs were seen, as far back
+ * as a page of the newest reaches, and not when the last of them ended.
+ */
 class Ends {
   readonly #storage: Storage;
   readonly #query: { readonly state: FinalState; readonly queue?: string; readonly name?: string };
-  /** The last end seen, and the jobs that ended at that very instant. */
-  #lastAt = Number.NEGATIVE_INFINITY;
-  #seen = new Set<JobId>();
+  readonly #seen = new Map<JobId, number>();
+  /** Whatever ended by then, and was not seen, is none of the news. */
+  #toldUntil = Number.NEGATIVE_INFINITY;
   #isFirst = true;
 
   constructor(
@@ -68,37 +77,36 @@ class Ends {
     this.#query = { state, ...filter };
   }
 
-  /** Those that came since the last look: the newest stand first, so it goes on until it meets what it knows. */
+  /** Those that came since the last look: the newest stand first, so it goes on until a page has no news. */
   async fresh(): Promise<StoredJob[]> {
     const found: StoredJob[] = [];
+    let empty = 0;
     for (let after: string | undefined; ;) {
-      const limit = this.#isFirst ? 1 : PAGE;
-      const page = await this.#storage.list({
-        ...this.#query,
-        limit,
-        ...(after === undefined ? {} : { after }),
-      });
-      const news = page.jobs.filter(
-        ({ id, endedAt = 0 }) => endedAt > this.#lastAt || (endedAt === this.#lastAt && !this.#seen.has(id)),
+      const query = { ...this.#query, limit: PAGE };
+      const { jobs, next } = await this.#storage.list(after === undefined ? query : { ...query, after });
+      const news = jobs.filter(
+        ({ id, endedAt = 0 }) => endedAt > this.#toldUntil && this.#seen.get(id) !== endedAt,
       );
-      const isPast = page.jobs.some(({ endedAt = 0 }) => endedAt < this.#lastAt);
+      for (const { id, endedAt = 0 } of news) this.#seen.set(id, endedAt);
       found.push(...news);
-      if (this.#isFirst || isPast || page.next === undefined) break;
-      after = page.next;
+      if (jobs.length === 0) empty += 1;
+      const isKnown = jobs.length > 0 && news.length === 0;
+      if (this.#isFirst && jobs.length > 0 && next !== undefined) this.#toldUntil = jobs.at(-1)?.endedAt ?? 0;
+      if (next === undefined || isKnown || empty > EMPTY_PAGES || (this.#isFirst && jobs.length > 0)) break;
+      after = next;
     }
-    this.#remember(found);
+    this.#forgetOld();
     const isFirst = this.#isFirst;
     this.#isFirst = false;
     return isFirst ? [] : found.reverse();
   }
 
-  #remember(found: readonly StoredJob[]): void {
-    for (const { id, endedAt = 0 } of found) {
-      if (endedAt > this.#lastAt) {
-        this.#lastAt = endedAt;
-        this.#seen = new Set();
-      }
-      if (endedAt === this.#lastAt) this.#seen.add(id);
+  #forgetOld(): void {
+    if (this.#seen.size <= SEEN_MAX) return;
+    const byEnd = [...this.#seen].sort(([, a], [, b]) => a - b);
+    for (const [id, endedAt] of byEnd.slice(0, byEnd.length - SEEN_MAX / 2)) {
+      this.#seen.delete(id);
+      this.#toldUntil = Math.max(this.#toldUntil, endedAt);
     }
   }
 }

@@ -56,7 +56,9 @@ export class JobHandle<Result = unknown> {
       throw new JobFailedError(this.id, `${error.name}: ${error.message}`, errorFromJob(error));
     }
     if (job.result === undefined && job.reason !== undefined) {
-      throw new InvalidValueError(`The result of job ${this.id}`, job.reason);
+      // The reason is a sentence of its own that says the same of "The result".
+      const problem = job.reason.replace(/^The result cannot be stored\. /, "");
+      throw new InvalidValueError(`The result of job ${this.id}`, problem);
     }
     return (job.result === undefined ? undefined : JSON.parse(job.result)) as Result;
   }

@@ -34,6 +34,8 @@ export interface Job<Payload = unknown, Result = unknown> {
   readonly uniqueKey?: string;
   /** The key of which only so many run at a time. */
   readonly limitKey?: string;
+  /** For a job that a schedule made: the tick it is for. */
+  readonly tickAt?: Date;
   /** How far its handler said it was, from 0 to 1. */
   readonly progress?: { readonly done: number; readonly note?: string };
   /** The process that runs it. */
@@ -71,6 +73,7 @@ export function jobView(stored: StoredJob): Job {
     ...(givenId === undefined ? {} : { givenId }),
     ...(stored.unique === undefined ? {} : { uniqueKey: stored.unique.key }),
     ...(stored.limit === undefined ? {} : { limitKey: stored.limit.key }),
+    ...(stored.tickAt === undefined ? {} : { tickAt: new Date(stored.tickAt) }),
     ...(stored.progress === undefined ? {} : { progress: JSON.parse(stored.progress) as { done: number } }),
     ...(processId === undefined ? {} : { processId }),
     snoozes: stored.snoozes,

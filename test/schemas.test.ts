@@ -120,7 +120,10 @@ describe.each(storages)("what comes out of $label fits its schema", (kind) => {
       for (const item of await jobs.history(id)) fits("historyItemSchema", item);
       for (const line of await jobs.logs(id)) fits("jobLogLineSchema", line);
     }
-    for (const schedule of await jobs.schedules.list()) fits("scheduleSchema", schedule);
+    for (const schedule of await jobs.schedules.list()) {
+      fits("scheduleSchema", schedule);
+      if (schedule.lastJobId !== undefined) fits("jobSchema", await jobs.get(schedule.lastJobId));
+    }
     for (const queue of await jobs.queues()) fits("queueSchema", queue);
     fits("statsSchema", await jobs.stats());
     const gone = jobs.handle("999999");

@@ -58,6 +58,8 @@ export interface JobSpec {
   readonly limit?: LimitKey;
   /** The trace that its enqueue belongs to: a W3C `traceparent`, with the `tracestate` behind a line break if there is one. */
   readonly trace?: string;
+  /** The tick of the schedule that made it, in epoch ms: what it is about, however late it runs and however often. */
+  readonly tickAt?: number;
 }
 
 /**

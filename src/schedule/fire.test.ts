@@ -41,7 +41,10 @@ function fired(
   const write = fire(stored, changed, now);
   expect(write.expected).toBe(7);
   return {
-    at: (write.jobs ?? []).map(({ later }) => (later as { at: number }).at / MINUTE),
+    at: (write.jobs ?? []).map(({ later, tickAt }) => {
+      expect(later).toEqual({ at: tickAt });
+      return (tickAt as number) / MINUTE;
+    }),
     nextAt: write.row?.nextAt === null ? null : (write.row?.nextAt as number) / MINUTE,
   };
 }

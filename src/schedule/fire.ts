@@ -11,7 +11,7 @@ const ON_TIME_MS = 10_000;
 
 /**
  * What a schedule that is due makes: the jobs of its ticks, and when it is due next. Pure. A tick's job carries
- * the instant of the tick as its `runAt`.
+ * the instant of the tick as its `tickAt`, and at first as its `runAt`.
  *
  * Ticks on time make a job each. Those that are older were missed, and the policy says what they make: nothing,
  * one job for all, or one each, the last `limits.missedTicks` of them.
@@ -33,7 +33,7 @@ export function fire(
     key,
     expected,
     row: { text: entryText(key, after), nextAt: all[ticks.length] ?? nextTick(entry, now) },
-    jobs: ticks.map((at): NewJob => ({ ...entry.job, later: { at } })),
+    jobs: ticks.map((at): NewJob => ({ ...entry.job, later: { at }, tickAt: at })),
     ...(entry.overlap === "skip" ? { unlessLive: true as const } : {}),
   };
 }

@@ -54,6 +54,7 @@ export const job: SchemaOf<Job> = object<Job>(
     givenId: described("The id that the caller chose.", text),
     uniqueKey: text,
     limitKey: text,
+    tickAt: described("The tick of the schedule that made it.", instant),
     progress: object<NonNullable<Job["progress"]>>(
       { done: described("From 0 to 1.", number) },
       { note: text },

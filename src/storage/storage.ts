@@ -199,7 +199,10 @@ export interface NewJob extends JobSpec {
 }
 
 /** The options of a definition's jobs where a call says nothing. */
-export type JobDefaults = Omit<NewJob, "payload" | "later" | "givenId" | "unique" | "limit" | "trace">;
+export type JobDefaults = Omit<
+  NewJob,
+  "payload" | "later" | "givenId" | "unique" | "limit" | "trace" | "tickAt"
+>;
 
 /** What became of one job of a stored group. */
 export type EnqueueResult =

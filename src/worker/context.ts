@@ -108,6 +108,8 @@ export interface RunningJobInfo {
   readonly createdAt: Date;
   readonly runAt: Date;
   readonly tags: readonly string[];
+  /** For a job that a schedule made: the tick it is for. Unlike `runAt` it stays through retries. */
+  readonly tickAt?: Date;
 }
 
 /** A job as its `setup` sees it. */

@@ -67,6 +67,7 @@ export class RunContext implements JobContext<unknown> {
       createdAt: new Date(job.createdAt),
       runAt: new Date(job.runAt),
       tags: job.tags,
+      ...(job.tickAt === undefined ? {} : { tickAt: new Date(job.tickAt) }),
     };
     return this.#job;
   }

@@ -49,6 +49,7 @@ export class Worker extends WorkerEmitter implements Service {
   #paused = false;
   /** Only `runUntilIdle` moves this worker. */
   #stepped = false;
+  #goes = false;
   #stepping = 0;
   /** Under way: a stop waits for it. */
   #rescuing: Promise<unknown> | undefined;
@@ -169,6 +170,11 @@ export class Worker extends WorkerEmitter implements Service {
       this.#starting = this.#begin();
       // A failed start may be tried again.
       this.#starting.catch(() => (this.#starting = undefined));
+    } else if (this.#stepped && !stepped) {
+      // So far only `runUntilIdle` has moved it.
+      this.#stepped = false;
+      await this.#starting;
+      if (this.#phase === "started") this.#go();
     }
     return this.#starting;
   }
@@ -182,7 +188,13 @@ export class Worker extends WorkerEmitter implements Service {
     if (this.#stop !== undefined) return;
     this.#phase = "started";
     this.#looping = this.#pipeline.loop();
-    if (this.#stepped) return;
+    if (!this.#stepped) this.#go();
+  }
+
+  /** From here on it moves by itself. */
+  #go(): void {
+    if (this.#goes) return;
+    this.#goes = true;
     this.#listen();
     this.#pipeline.refresh();
     this.#chores.repeat("poll", () => this.#poll(), this.#plan.pollIntervalMs, true);

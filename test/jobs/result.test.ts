@@ -127,6 +127,10 @@ describe.each(storages)("result() on $label", (kind) => {
     await runUntilIdle(here.jobs.worker([odd, none]));
     expect(await first.get()).toMatchObject({ state: "completed", reason: expect.stringMatching(/BigInt/) });
     await expect(first.result({ timeout })).rejects.toThrow(InvalidValueError);
+    // One sentence of each kind: the reason that is kept says by itself that the result cannot be stored.
+    await expect(first.result({ timeout })).rejects.toThrow(
+      new RegExp(`^The result of job ${first.id} cannot be stored\\. (?!.*cannot be stored)`),
+    );
     expect(await second.result({ timeout })).toBeUndefined();
   });
 

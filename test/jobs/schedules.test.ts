@@ -311,6 +311,28 @@ describe.each(storages)("schedules on $label", (kind) => {
     await older.stop();
   });
 
+  it("tell their jobs which tick they are for, also when a run is repeated", async () => {
+    const start = await begin();
+    const ticks: (number | undefined)[] = [];
+    const flaky = defineJob({
+      name: "flaky",
+      run: (_payload, ctx) => {
+        ticks.push(ctx.job.tickAt?.getTime());
+        if (ctx.job.attempt === 1) throw new Error("again");
+      },
+    });
+    worker = here.jobs.worker([flaky]);
+    await here.jobs.every("1h", flaky);
+    await pass(3_600_000);
+    await pass(60_000);
+    expect(ticks).toEqual([start + 3_600_000, start + 3_600_000]);
+    const [job] = (await here.jobs.list({ state: "completed" })).jobs;
+    expect(job?.tickAt).toEqual(new Date(start + 3_600_000));
+    await here.jobs.enqueue(flaky);
+    await pass(0);
+    expect(ticks.at(-1)).toBeUndefined();
+  });
+
   it("are refused at the edge when they make no sense", async () => {
     await begin();
     const { jobs } = here;

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { AccessDeniedError, connect, defineJob, json } from "../../src/index.ts";
 import { limits } from "../../src/job/limits.ts";
+import { RemoteStorage } from "../../src/storage/remote/index.ts";
 import type { ScheduleWrite } from "../../src/storage/storage.ts";
 import { wireLimits } from "../../src/wire/limits.ts";
 import { newJob } from "./support/job.ts";
@@ -32,16 +34,32 @@ describe("schedules behind a server", () => {
     const write = (index: number): ScheduleWrite => ({
       key: `k${index}`,
       // The last one is somebody else's.
-      expected: index === 19 ? 7 : 0,
+      expected: index === 299 ? 7 : 0,
       row: { text, nextAt: index },
     });
-    const results = await client.writeSchedules(Array.from({ length: 20 }, (_, index) => write(index)));
-    expect(results.map(({ ok }) => ok)).toEqual(Array.from({ length: 20 }, (_, index) => index < 19));
+    const results = await client.writeSchedules(Array.from({ length: 300 }, (_, index) => write(index)));
+    expect(results.map(({ ok }) => ok)).toEqual(Array.from({ length: 300 }, (_, index) => index < 299));
     const page = await (await fetch(`http://127.0.0.1:${stage.server.port}/metrics`)).text();
     const calls = /^jobwright_server_calls_total\{method="writeSchedules"\} (\d+)$/m.exec(page)?.[1];
-    expect(Number(calls)).toBe(4);
-    const { due } = await client.dueSchedules(100);
-    expect(due.map(({ key }) => key)).toEqual(Array.from({ length: 19 }, (_, index) => `k${index}`));
+    expect(Number(calls)).toBe(3);
+    const { due } = await client.dueSchedules(1_000);
+    expect(due.map(({ key }) => key)).toEqual(Array.from({ length: 299 }, (_, index) => `k${index}`));
     expect((await client.schedules()).every((one) => one.text === text)).toBe(true);
+  });
+
+  it("are shown to whoever may look", async () => {
+    const token = "read-token-of-the-tests-0123456789";
+    await using stage = await serving({
+      tokens: ["admin-token-of-the-tests-0123456789", { token, scopes: ["read"] }],
+    });
+    const note = defineJob({ name: "note", payload: json<number>() });
+    const jobs = await connect(stage.behind);
+    await jobs.every("1h", note, 7);
+    await using looking = await connect(new RemoteStorage({ url: stage.server.url, token }));
+    expect(
+      (await looking.schedules.list()).map(({ key, payload, next }) => [key, payload, next.length]),
+    ).toEqual([["note", 7, 5]]);
+    expect((await looking.schedules.get("note"))?.name).toBe("note");
+    await expect(looking.schedules.pause("note")).rejects.toThrow(AccessDeniedError);
   });
 });

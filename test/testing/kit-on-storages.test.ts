@@ -65,6 +65,18 @@ describe.each(storages)("the test kit on $label", (kind) => {
     expect([later.clock, jobs.clock]).toEqual([systemClock, clock]);
   });
 
+  it("a worker that was moved step by step goes on by itself when it is started", async () => {
+    jobs = await connect(await kind.create(), { logger: silentLogger });
+    const job = defineJob({ name: "moved", run: (payload) => payload });
+    const worker = jobs.worker([job]);
+    await jobs.enqueue(job, 1);
+    expect(await runUntilIdle(worker)).toBe(1);
+    await worker.start();
+    const handle = await jobs.enqueue(job, 2);
+    expect(await handle.result({ timeout: "1m" })).toBe(2);
+    await worker.stop();
+  });
+
   it("assertEnqueued and refuteEnqueued look at what is stored", async () => {
     jobs = await connect(await kind.create({ clock: new TestClock() }));
     const mail = defineJob({ name: "mail", payload: json<{ to: string; n: number }>(), run: () => 1 });

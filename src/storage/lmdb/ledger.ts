@@ -377,12 +377,13 @@ const FLOW_KINDS = { completed: 1, cancelled: 2, dead: 3 } as const satisfies Re
 /** How long a finished job with retention 0 is kept for those who wait for its result. */
 const AWAITED_KEEP_MS = 60_000;
 
-function moreOf({ unique, limit, trace }: NewJob): SpecMore | undefined {
-  if (unique === undefined && limit === undefined && trace === undefined) return undefined;
+function moreOf({ unique, limit, trace, tickAt }: NewJob): SpecMore | undefined {
+  if ((unique ?? limit ?? trace ?? tickAt) === undefined) return undefined;
   return {
     ...(unique === undefined ? {} : { unique }),
     ...(limit === undefined ? {} : { limit }),
     ...(trace === undefined ? {} : { trace }),
+    ...(tickAt === undefined ? {} : { tickAt }),
   };
 }
 

@@ -32,7 +32,7 @@ export interface SpecRecord {
   readonly payload: string;
 }
 
-export type SpecMore = Pick<JobSpec, "unique" | "limit" | "trace">;
+export type SpecMore = Pick<JobSpec, "unique" | "limit" | "trace" | "tickAt">;
 
 /** A line of JSON and the payload as it is: it is neither escaped nor parsed again. */
 export function encodeSpec(record: SpecRecord): string {

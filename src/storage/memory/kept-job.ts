@@ -110,6 +110,7 @@ export function claimedJob(job: KeptJob): ClaimedJob {
   if (spec.unique !== undefined) claimed.unique = spec.unique;
   if (spec.limit !== undefined) claimed.limit = spec.limit;
   if (spec.trace !== undefined) claimed.trace = spec.trace;
+  if (spec.tickAt !== undefined) claimed.tickAt = spec.tickAt;
   // `fromEntries` defines keys, so a key named `__proto__` is data too.
   if (job.checkpoint !== null) claimed.checkpoint = Object.fromEntries(job.checkpoint);
   if (head.cancelAsked !== undefined) claimed.cancelAsked = head.cancelAsked;
@@ -135,6 +136,7 @@ export function storedJob(job: KeptJob): StoredJob {
     ...(spec.unique === undefined ? {} : { unique: spec.unique }),
     ...(spec.limit === undefined ? {} : { limit: spec.limit }),
     ...(spec.trace === undefined ? {} : { trace: spec.trace }),
+    ...(spec.tickAt === undefined ? {} : { tickAt: spec.tickAt }),
     createdAt: job.createdAt,
     ...head,
     ...(job.holder === null ? {} : { processId: job.holder.id }),

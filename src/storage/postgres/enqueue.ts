@@ -186,8 +186,8 @@ function headerOf(job: NewJob, run: readonly NewJob[]): string {
   });
 }
 
-function hasExtra({ unique, limit, trace }: NewJob): boolean {
-  return unique !== undefined || limit !== undefined || trace !== undefined;
+function hasExtra({ unique, limit, trace, tickAt }: NewJob): boolean {
+  return (unique ?? limit ?? trace ?? tickAt) !== undefined;
 }
 
 function extraOf(job: NewJob): readonly (string | number | null)[] {

@@ -11,15 +11,16 @@ export interface Extra {
   readonly concurrency: number | null;
 }
 
-type Extras = Pick<JobSpec, "unique" | "limit" | "trace">;
+type Extras = Pick<JobSpec, "unique" | "limit" | "trace" | "tickAt">;
 
 /** `undefined` for most jobs. */
-export function encodeExtra({ unique, limit, trace }: Extras): Extra | undefined {
-  if (unique === undefined && limit === undefined && trace === undefined) return undefined;
+export function encodeExtra({ unique, limit, trace, tickAt }: Extras): Extra | undefined {
+  if ((unique ?? limit ?? trace ?? tickAt) === undefined) return undefined;
   const stored = {
     ...(unique === undefined ? {} : { unique: { ...unique, ...encodedKey(unique) } }),
     ...(limit === undefined ? {} : { limit: { ...limit, ...encodedKey(limit) } }),
     ...(trace === undefined ? {} : { trace: encodeText(trace) }),
+    ...(tickAt === undefined ? {} : { tickAt }),
   };
   return {
     text: JSON.stringify(stored),
@@ -30,15 +31,17 @@ export function encodeExtra({ unique, limit, trace }: Extras): Extra | undefined
 }
 
 export function decodeExtra(text: string): Extras {
-  const { unique, limit, trace } = JSON.parse(text) as {
+  const { unique, limit, trace, tickAt } = JSON.parse(text) as {
     unique?: UniqueKey;
     limit?: LimitKey;
     trace?: string;
+    tickAt?: number;
   };
   return {
     ...(unique === undefined ? {} : { unique: { ...unique, ...decodedKey(unique) } }),
     ...(limit === undefined ? {} : { limit: { ...limit, ...decodedKey(limit) } }),
     ...(trace === undefined ? {} : { trace: decodeText(trace) }),
+    ...(tickAt === undefined ? {} : { tickAt }),
   };
 }
 

@@ -7,7 +7,7 @@ import { backoff, retention } from "../policy.ts";
 import { series } from "../series.ts";
 import { eitherField, type Fields, integer, list, type ListShape, literal, oneOf, orNull } from "../shape.ts";
 import { record, type Shape, text } from "../shape.ts";
-import { counter, id, json, later, ms, name, priority } from "./basic.ts";
+import { counter, id, instant, json, later, ms, name, priority } from "./basic.ts";
 
 /** Jobs on their way in, and what became of them. */
 
@@ -37,18 +37,22 @@ export const spec: Fields<JobSpec> = {
     retention,
     tags: list(name, limits.tags),
   },
-  may: { givenId: name, unique, limit, trace: text(limits.traceText) },
+  may: { givenId: name, unique, limit, trace: text(limits.traceText), tickAt: instant },
 };
 
 const newJob: Fields<NewJob> = { needs: { ...spec.needs, priority }, may: { ...spec.may, later } };
 // A unique key taken over from the job before would keep this one out.
 export const newJobs: ListShape<NewJob> = series<NewJob>(
   newJob,
-  ["payload", "givenId", "unique"],
+  ["payload", "givenId", "unique", "tickAt"],
   wireLimits.entries,
 );
 /** Ticks that were missed are made up for in one step, which must fit into a frame: they are few and have one payload. */
-export const tickJobs: ListShape<NewJob> = series<NewJob>(newJob, ["givenId", "unique"], wireLimits.tickJobs);
+export const tickJobs: ListShape<NewJob> = series<NewJob>(
+  newJob,
+  ["givenId", "unique", "tickAt"],
+  wireLimits.tickJobs,
+);
 export const groups: ListShape<readonly NewJob[]> = list<readonly NewJob[]>(newJobs, wireLimits.entries);
 
 const enqueueResult: Shape<EnqueueResult> = record({

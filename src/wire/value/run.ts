@@ -63,7 +63,7 @@ export const claimResult: Shape<ClaimResult> = record({
     known: boolean,
     jobs: series(
       claimed,
-      ["id", "payload", "givenId", "unique", "checkpoint", "cancelAsked"],
+      ["id", "payload", "givenId", "unique", "tickAt", "checkpoint", "cancelAsked"],
       wireLimits.entries,
     ),
     asks,

@@ -103,7 +103,7 @@ const errors = fc.letrec<{ error: JobError }>((tie) => ({
 }));
 export const error: fc.Arbitrary<JobError> = errors.error;
 
-export const SPEC: Model<Omit<JobSpec, "givenId" | "unique" | "limit" | "trace">> = {
+export const SPEC: Model<Omit<JobSpec, "givenId" | "unique" | "limit" | "trace" | "tickAt">> = {
   name,
   queue: name,
   payload: json,
@@ -130,7 +130,7 @@ const limit: fc.Arbitrary<LimitKey> = record({
   concurrency: fc.integer({ min: 1, max: limits.limitConcurrency }),
 });
 export const spec: fc.Arbitrary<JobSpec> = record(
-  { ...SPEC, givenId: name, unique, limit, trace: plainText },
+  { ...SPEC, givenId: name, unique, limit, trace: plainText, tickAt: instant },
   { requiredKeys: ["name", "queue", "payload", "maxRetries", "backoff", "timeoutMs", "retention", "tags"] },
 );
 export const priority: fc.Arbitrary<number> = fc.integer({
