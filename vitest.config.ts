@@ -35,10 +35,11 @@ const all = ["src/**/*.test.ts", "test/**/*.test.ts"];
 /** A process of its own for what ends processes, measures, or replaces a module before anybody has loaded it. */
 const apart = [
   "src/storage/lmdb/durable.test.ts",
-  "test/{lmdb,server,supervisor,postgres/faults}/**/*.test.ts",
   "test/{bench,demo,examples,flat,package,set-up}.test.ts",
-  "test/postgres/{completion-kills,idle,outages,server,set-up}.test.ts",
-  "test/worker/{liveness,signals,stop,threads*}.test.ts",
+  "test/lmdb/opening.test.ts",
+  "test/postgres/{completion-kills,idle,set-up}.test.ts",
+  "test/server/{crowd,fuzz,slow}.test.ts",
+  "test/worker/{liveness,threads,threads-isolation}.test.ts",
 ];
 
 /** The files that share a process one after the other, and last: then their process is not ended between them. */

@@ -67,6 +67,7 @@ export const KINDS = [
   "of an unknown name",
   "200 filled lanes",
   "in flight",
+  "blocked by their key, a tenth as many",
 ];
 
 export const CLAIM = 100;
@@ -79,6 +80,9 @@ const MANY = Array.from({ length: 200 }, (_, i) => `work-${i}`);
 
 /** Jobs that processes hold at one time, at most: their concurrency bounds them, not the store. */
 const IN_FLIGHT_MAX = 50_000;
+
+/** Each of them is let in and turned away one by one before anything is measured, so they are a tenth of the others. */
+const BLOCKED_SHARE = 10;
 
 /** A store with a backlog of one kind, and what to claim from it. */
 export async function prepared(create, kind, size) {
@@ -94,8 +98,11 @@ export async function prepared(create, kind, size) {
     "of an unknown name": () => job("other", { priority: -10 }),
     "200 filled lanes": (i) => job(MANY[i % MANY.length]),
     "in flight": () => job("work"),
+    "blocked by their key, a tenth as many": () =>
+      job("work", { limit: { scope: "", key: "one", concurrency: 1 } }),
   }[kind];
   if (kind === "in flight") await takeIn(storage, Math.min(size, IN_FLIGHT_MAX));
+  else if (kind === "blocked by their key, a tenth as many") await block(storage, size / BLOCKED_SHARE, make);
   else await fill(storage, size, make);
   if (kind === "paused") await storage.configure({ queue: "paused" }, { paused: true });
   const queues = kind === "paused" ? ["paused", "bench"] : ["bench"];
@@ -123,6 +130,14 @@ async function takeIn(storage, size) {
     const { jobs } = await storage.claim(requestOf("bench-holder", `bench-holder.${i}`));
     if (jobs.length !== CLAIM) throw new Error(`claimed ${jobs.length} jobs instead of ${CLAIM}`);
   }
+}
+
+/** Jobs that wait for each other, all but the first one, which each claim takes and so lets the next one in. */
+async function block(storage, size, make) {
+  await fill(storage, size, make);
+  while ((await storage.promote(500)).promoted > 0);
+  const { n } = await storage.count({ state: "blocked" });
+  if (n < Math.min(size - 1, 9_999)) throw new Error(`${n} jobs are blocked instead of ${size - 1}`);
 }
 
 export function requestOf(processId, token, { queues = ["bench"], names = NAMES, room = CLAIM } = {}) {

@@ -714,8 +714,8 @@ const standing = (tables: Parameters<typeof readLease>[0], lease: Lease): Return
     name: "postgres-completes-outside-the-transaction",
     why: "a rollback of the user's transaction would leave the job completed",
     file: "src/storage/postgres/join.ts",
-    find: "const [row] = await asQueryable(transaction).query(",
-    replace: "asQueryable(transaction);\n  const [row] = await store.database.query(",
+    find: 'const [row] = await tx.query(\n    store.statement(\n      "complete_joined",',
+    replace: 'const [row] = await store.database.query(\n    store.statement(\n      "complete_joined",',
     tests: ["test/postgres/transactions.test.ts", "-t", "a completion takes effect when it commits"],
   },
   {

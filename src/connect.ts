@@ -7,7 +7,7 @@ import { checkKnown } from "./known-options.ts";
 import { Jobs } from "./jobs.ts";
 import { lineLogger, type Logger, safeLogger } from "./logger.ts";
 import type { Middleware } from "./middleware.ts";
-import { isObserver, type Observer, type Surroundings } from "./observer.ts";
+import { harmless, isObserver, type Observer, type Surroundings } from "./observer.ts";
 import type { Storage } from "./storage/storage.ts";
 
 /** How `Jobs` behave; see docs/options.md. */
@@ -138,7 +138,7 @@ async function surroundings(options: ConnectOptions, logger: Logger): Promise<Su
   }
   return {
     middleware: middleware.filter((one): one is Middleware => !isObserver(one)),
-    observers,
+    observers: observers.map((one) => harmless(one, logger)),
     keepsLogs: keepLogs,
   };
 }

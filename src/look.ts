@@ -126,7 +126,8 @@ export class Look {
       ...(key === undefined ? {} : { key: checkName(key, "key") }),
       ...(after === undefined ? {} : { after }),
     });
-    return { keys: keys.map(keyView), ...(next === undefined ? {} : { next }) };
+    const now = this.#storage.clock.now();
+    return { keys: keys.map((one) => keyView(one, now)), ...(next === undefined ? {} : { next }) };
   }
 
   /** Every queue with its counts by state and name, whether it is paused, and whether anybody serves it. */
@@ -162,7 +163,9 @@ function checkPage(limit: number, after: string | undefined): void {
   }
 }
 
-function keyView({ key, id, until }: HeldKey): JobKey {
-  const held = until === undefined ? {} : { until: until === null ? ("ever" as const) : new Date(until) };
+function keyView({ key, id, until }: HeldKey, now: number): JobKey {
+  // A time that is over holds nothing, and storages differ in how long they remember it: its job holds the key.
+  const isOver = until === undefined || (until !== null && until <= now);
+  const held = isOver ? {} : { until: until === null ? ("ever" as const) : new Date(until) };
   return { key, id: String(id), ...held };
 }

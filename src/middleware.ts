@@ -96,11 +96,19 @@ export async function runThrough(
     const hook = around[index];
     if (hook?.run === undefined) return handler();
     let calls = 0;
-    return hook.run(ctx, async () => {
+    let inner: Promise<unknown> | undefined;
+    const through = (): void => void (inner = undefined);
+    const answer = await hook.run(ctx, async () => {
       calls += 1;
       if (calls > 1) throw wrongNext("run", ctx.job.name, "twice");
-      return step(index + 1);
+      const started = step(index + 1);
+      inner = started;
+      started.then(through, through);
+      return started;
     });
+    // A hook that has not waited for it: the run goes on until its handler is through, and that one's failure counts.
+    await inner;
+    return answer;
   };
   return step(0);
 }

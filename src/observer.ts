@@ -1,3 +1,4 @@
+import type { Logger } from "./logger.ts";
 import type { Middleware } from "./middleware.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { JobEvent } from "./worker/events.ts";
@@ -55,6 +56,54 @@ export interface DecidedRun extends JobEvent {
 
 export function isObserver(middleware: Middleware | Observer): middleware is Observer {
   return "decided" in middleware && typeof middleware.decided === "function";
+}
+
+/** An observer that cannot harm what it watches: what it throws is told once, and jobs go on as if it were not there. */
+export function harmless(observer: Observer, logger: Logger): Observer {
+  let isTold = false;
+  const tell = (error: unknown): void => {
+    if (isTold) return;
+    isTold = true;
+    logger.error(`telemetry failed, and jobs go on without it: ${String(error)}; this is told once`);
+  };
+  /** What it stands around happens once, and ends as it ends by itself. */
+  const around = async <T>(
+    inside: (trace?: string) => Promise<T>,
+    observe: (once: (trace?: string) => Promise<T>) => unknown,
+  ): Promise<T> => {
+    let done: Promise<T> | undefined;
+    const once = (trace?: string): Promise<T> => (done ??= inside(trace));
+    try {
+      await observe(once);
+    } catch (error) {
+      const isOwn = await once().then(
+        () => true,
+        (failure: unknown) => failure !== error,
+      );
+      if (isOwn) tell(error);
+    }
+    return once();
+  };
+  return {
+    ...(observer.watching === undefined ? {} : { watching: observer.watching.bind(observer) }),
+    enqueued: (call, store) =>
+      around(
+        (trace) => store(trace),
+        (once) => observer.enqueued(call, once),
+      ),
+    ran: (job, run) =>
+      around(
+        async () => run(),
+        (once) => observer.ran(job, once),
+      ),
+    decided: (run) => {
+      try {
+        observer.decided(run);
+      } catch (error) {
+        tell(error);
+      }
+    },
+  };
 }
 
 /** What `connect` was told to put around enqueues and runs. */

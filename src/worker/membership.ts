@@ -60,9 +60,17 @@ export class Membership {
     return `${this.#processId}.${(this.#tokens += 1)}`;
   }
 
-  async join(): Promise<void> {
+  /** @param first what has to be done before anything else; when it fails, this process was never a member */
+  async join(first: () => Promise<void> | undefined): Promise<void> {
     this.#processId = freshProcessId();
     await this.#register();
+    try {
+      await first();
+    } catch (error) {
+      // The start is tried again as another process: this one must not go on beating.
+      await this.leave().catch(() => undefined);
+      throw error;
+    }
   }
 
   /** What it serves has changed: let others know. */

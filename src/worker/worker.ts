@@ -182,8 +182,7 @@ export class Worker extends WorkerEmitter implements Service {
   async #begin(): Promise<void> {
     await this.#layLines();
     await this.#state.make(this.#deps.jobs);
-    await this.#membership.join();
-    await this.#declared?.store();
+    await this.#membership.join(() => this.#declared?.store());
     // A stop may have come while the storage answered.
     if (this.#stop !== undefined) return;
     this.#phase = "started";

@@ -166,7 +166,8 @@ describe("jobwright", () => {
       code: 2,
       out: "",
       error:
-        "There is no such command. Use one of: serve, work, enqueue, jobs, queues, processes, stats, migrate, demo. " +
+        "There is no such command. Use one of: serve, work, enqueue, jobs, queues, schedules, processes, stats, " +
+        "migrate, demo. " +
         "`jobwright --help` says more.\n",
     });
   });

@@ -163,47 +163,6 @@ describe.each(storages)("a crowd on $label", (kind) => {
     expect(await handle.result({ timeout: "5s" })).toBe("ran");
   });
 
-  it("waits for more jobs than a job server lets one connection watch, and stops at once", async () => {
-    const open = new Set<object>();
-    let most = 0;
-    class Watched extends MemoryStorage {
-      override watch(interest: Interest, wake: () => void): Unwatch {
-        const end = super.watch(interest, wake);
-        open.add(end);
-        most = Math.max(most, open.size);
-        return () => {
-          open.delete(end);
-          end();
-        };
-      }
-    }
-    await using jobs = await connect(new Watched());
-    const handles: JobHandle[] = [];
-    for (let i = 0; i < 3; i++) {
-      handles.push(
-        ...(await jobs.enqueueMany(
-          noop,
-          Array.from({ length: 3_400 }, () => 1),
-        )),
-      );
-    }
-    const warnings: Error[] = [];
-    const warn = (warning: Error): void => void warnings.push(warning);
-    process.on("warning", warn);
-    const stop = new AbortController();
-    const waiting = jobs.waitAll(handles, { timeout: "5m", signal: stop.signal });
-    expect([open.size, most]).toEqual([5_000, 5_000]);
-    stop.abort(new Error("enough"));
-    expect(open.size).toBe(0);
-    await expect(waiting).rejects.toThrow("enough");
-    const again = jobs.waitAll(handles, { timeout: "5m" });
-    await using worker = jobs.worker([noop], { concurrency: 100 });
-    await worker.start();
-    expect(new Set((await again).map(({ state }) => state))).toEqual(new Set(["completed"]));
-    process.off("warning", warn);
-    expect([warnings, open.size < 10]).toEqual([[], true]);
-  });
-
   it("is not harmed by a random that answers nonsense or throws", async () => {
     for (const random of [() => Number.NaN, () => -5, () => 9e9, (): never => fail()]) {
       await using here = await world(kind, { random });
@@ -261,4 +220,47 @@ it("makes due jobs available when it is told of a due time that has passed, what
   due.next(5_000);
   await until(() => promotions === 1);
   due.stop();
+});
+
+describe("a crowd that is waited for", () => {
+  it("is no more than a job server lets one connection watch, and let go of at once", async () => {
+    const open = new Set<object>();
+    let most = 0;
+    class Watched extends MemoryStorage {
+      override watch(interest: Interest, wake: () => void): Unwatch {
+        const end = super.watch(interest, wake);
+        open.add(end);
+        most = Math.max(most, open.size);
+        return () => {
+          open.delete(end);
+          end();
+        };
+      }
+    }
+    await using jobs = await connect(new Watched());
+    const handles: JobHandle[] = [];
+    for (let i = 0; i < 3; i++) {
+      handles.push(
+        ...(await jobs.enqueueMany(
+          noop,
+          Array.from({ length: 3_400 }, () => 1),
+        )),
+      );
+    }
+    const warnings: Error[] = [];
+    const warn = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", warn);
+    const stop = new AbortController();
+    const waiting = jobs.waitAll(handles, { timeout: "5m", signal: stop.signal });
+    expect([open.size, most]).toEqual([5_000, 5_000]);
+    stop.abort(new Error("enough"));
+    expect(open.size).toBe(0);
+    await expect(waiting).rejects.toThrow("enough");
+    const again = jobs.waitAll(handles, { timeout: "5m" });
+    await using worker = jobs.worker([noop], { concurrency: 100 });
+    await worker.start();
+    expect(new Set((await again).map(({ state }) => state))).toEqual(new Set(["completed"]));
+    process.off("warning", warn);
+    expect([warnings, open.size < 10]).toEqual([[], true]);
+  });
 });

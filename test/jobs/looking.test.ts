@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  connect,
   defineJob,
   type FleetEvent,
   InvalidOptionError,
@@ -11,7 +12,9 @@ import {
   StateError,
   StorageClosedError,
 } from "../../src/index.ts";
-import { runUntilIdle } from "../../src/testing/index.ts";
+import { MemoryStorage } from "../../src/storage/memory/index.ts";
+import type { ListQuery, StoredJob } from "../../src/storage/storage.ts";
+import { runUntilIdle, TestClock } from "../../src/testing/index.ts";
 import { storages } from "../support/storages.ts";
 import { until, type World, world } from "../support/world.ts";
 
@@ -249,5 +252,58 @@ describe.each(storages)("looking back on $label", (kind) => {
     expect(await here.jobs.count({ state: "available" })).toEqual({ n: isAlone ? 1 : 0, exact: true });
     const wrong = isAlone ? InvalidOptionError : StateError;
     expect(() => here.jobs.enqueueSync(double, 3, { priority: 0.5 })).toThrow(wrong);
+  });
+});
+
+describe("events", () => {
+  // On PostgreSQL an end is seen when its transaction commits, with the instant at which it was written.
+  it("tell of an end that is seen later than others that came after it, and of a second end of a job", async () => {
+    let hidden = "";
+    class Late extends MemoryStorage {
+      override async list(query: ListQuery): Promise<{ jobs: StoredJob[]; next?: string }> {
+        const page = await super.list(query);
+        return { ...page, jobs: page.jobs.filter(({ id }) => String(id) !== hidden) };
+      }
+    }
+    const hopeless = defineJob({
+      name: "hopeless",
+      maxRetries: 0,
+      run: () => {
+        throw new Error("no");
+      },
+    });
+    const clock = new TestClock();
+    await using jobs = await connect(new Late({ clock }));
+    const worker = jobs.worker([double, hopeless]);
+    const stop = new AbortController();
+    const heard: FleetEvent[] = [];
+    const events = jobs.events({ signal: stop.signal, every: 50 });
+    const following = (async () => {
+      for await (const event of events) heard.push(event);
+    })();
+    const ends = (id: string): number =>
+      heard.filter((event) => "job" in event && event.job.id === id).length;
+    await until(async () => {
+      await jobs.enqueue(double, 0);
+      await runUntilIdle(worker);
+      return heard.length > 0;
+    });
+    const late = await jobs.enqueue(double, 1);
+    hidden = late.id;
+    await runUntilIdle(worker);
+    await clock.advance(60_000);
+    const failing = await jobs.enqueue(hopeless);
+    const done = await jobs.enqueue(double, 2);
+    await runUntilIdle(worker);
+    await until(() => ends(done.id) === 1 && ends(failing.id) === 1);
+    expect(ends(late.id)).toBe(0);
+    hidden = "";
+    await clock.advance(1);
+    await jobs.retry(failing.id);
+    await runUntilIdle(worker);
+    await until(() => ends(late.id) === 1 && ends(failing.id) === 2);
+    stop.abort();
+    await following;
+    expect([ends(late.id), ends(done.id), ends(failing.id)]).toEqual([1, 1, 2]);
   });
 });

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -14,7 +15,7 @@ import { quoteIdentifier, quoteLiteral } from "../../src/storage/postgres/quotin
 import { checkVersion } from "../../src/storage/postgres/stored-version.ts";
 import { buildChildren } from "../crash/scene.ts";
 import { type LocalServer, startServer } from "../support/postgres/server.ts";
-import { size } from "../support/size.ts";
+import { isLong, size } from "../support/size.ts";
 import { catalogOf, versionsOf } from "./catalog.ts";
 import { Migrator, together } from "./migrator.ts";
 import { overClients } from "./pg-migration-database.ts";
@@ -256,6 +257,7 @@ async function noneBusy(client: Client): Promise<void> {
       "select 1 from pg_stat_activity where datname = current_database() and application_name like 'migrator%'",
     );
     if (rows.length === 0) return;
+    await pause(5);
   }
 }
 
@@ -446,9 +448,8 @@ describe("versions", () => {
 });
 
 describe("names of schemas", () => {
-  it.each([
-    "public",
-    "Jobs",
+  /** One danger each. */
+  const single = [
     "with space",
     "a.b",
     'he said "jobs"',
@@ -463,21 +464,28 @@ describe("names of schemas", () => {
     "задания",
     "仕事の行列",
     "👷‍♀️",
-    "select",
-    "x".repeat(63),
-    "é".repeat(31),
-  ])("can be %s", async (schema) => {
-    for (const migrations of [SAMPLE, MIGRATIONS]) {
-      const { client } = await emptyDatabase();
-      await client.query("set standard_conforming_strings = off; set escape_string_warning = off");
-      expect(await run(client, { schema, migrations })).toMatchObject({ to: migrations.length });
-      const { rows } = await client.query(
-        "select nspname name from pg_namespace where nspname !~ '^pg_|^information_schema$' and nspname <> 'public'",
-      );
-      expect(rows).toEqual(schema === "public" ? [] : [{ name: schema }]);
-      expect(await run(client, { schema, migrations })).toMatchObject({ applied: [] });
-    }
-  });
+  ];
+  /** The same dangers in fewer names. */
+  const several = [
+    'a.b it\'s "jobs" ; drop schema public cascade; --',
+    "back\\slash\\ $guard$ $step$ $text$ $$ /* comment %I %L % \\",
+    "$jobwright$ :x :'y' $1 仕事 задания 👷‍♀️",
+  ];
+  it.each([...["public", "Jobs", "select", "x".repeat(63), "é".repeat(31)], ...(isLong ? single : several)])(
+    "can be %s",
+    async (schema) => {
+      for (const migrations of [SAMPLE, MIGRATIONS]) {
+        const { client } = await emptyDatabase();
+        await client.query("set standard_conforming_strings = off; set escape_string_warning = off");
+        expect(await run(client, { schema, migrations })).toMatchObject({ to: migrations.length });
+        const { rows } = await client.query(
+          "select nspname name from pg_namespace where nspname !~ '^pg_|^information_schema$' and nspname <> 'public'",
+        );
+        expect(rows).toEqual(schema === "public" ? [] : [{ name: schema }]);
+        expect(await run(client, { schema, migrations })).toMatchObject({ applied: [] });
+      }
+    },
+  );
 
   it.each([
     ["empty", ""],

@@ -11,6 +11,7 @@ import {
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { ask } from "../support/postgres/ask.ts";
 import { query } from "../support/postgres/database.ts";
 import { findPostgres, findPrograms } from "../support/postgres/find.ts";
 import { makePrivateFolder, removeFolder, serverUser } from "../support/postgres/folder.ts";
@@ -38,6 +39,19 @@ function programs(version: string, path = join(folder, `bin-${(made += 1)}`)): s
   mkdirSync(path, { recursive: true });
   for (const name of ["initdb", "postgres"]) {
     writeFileSync(join(path, name), `#!/bin/sh\necho "${name} (PostgreSQL) ${version}"\n`);
+    chmodSync(join(path, name), 0o755);
+  }
+  return path;
+}
+
+/** This run's PostgreSQL, whose `initdb` copies what is initialised: that takes a quarter of all that a run needs. */
+async function quickPrograms(): Promise<string> {
+  const { postgres, data } = await ask("template");
+  const path = mkdtempSync(join(folder, "quick-"));
+  chmodSync(path, 0o755);
+  const scripts = { postgres: `exec "${postgres}" "$@"`, initdb: `exec cp -R -p "${data}/." "$2"` };
+  for (const [name, line] of Object.entries(scripts)) {
+    writeFileSync(join(path, name), `#!/bin/sh\n${line}\n`);
     chmodSync(join(path, name), 0o755);
   }
   return path;
@@ -206,6 +220,11 @@ describe("TEST_DATABASE_URL", { timeout: SLOW_MS }, () => {
 });
 
 describe.concurrent("a run", { timeout: 5 * SLOW_MS }, () => {
+  let bin: Promise<string> | undefined;
+  const quick = async (): Promise<Record<string, string>> => ({
+    JOBWRIGHT_POSTGRES_BIN: await (bin ??= quickPrograms()),
+  });
+
   it("shares one server among its processes, as named or brought by npm, and leaves nothing behind", async () => {
     // The package is used as npm unpacks it, also when somebody names its folder.
     const run = nested(["asks", "asks-too", "asks-not"], { JOBWRIGHT_POSTGRES_BIN: join(npmNative, "bin") });
@@ -238,7 +257,7 @@ describe.concurrent("a run", { timeout: 5 * SLOW_MS }, () => {
   it.each<NodeJS.Signals>(isLong ? ["SIGINT", "SIGTERM"] : ["SIGINT"])(
     "ended by %s leaves nothing behind",
     async (name) => {
-      const run = nested(["asks"], { NESTED_WAIT: "1" });
+      const run = nested(["asks"], { ...(await quick()), NESTED_WAIT: "1" });
       await expectServed(run);
       run.child.kill(name);
       await run.ended;
@@ -249,7 +268,7 @@ describe.concurrent("a run", { timeout: 5 * SLOW_MS }, () => {
   );
 
   it("of which a worker is killed, and then the rest, leaves nothing behind", async () => {
-    const run = nested(["asks"], { NESTED_WAIT: "1" });
+    const run = nested(["asks"], { ...(await quick()), NESTED_WAIT: "1" });
     await expectServed(run);
     const [main = 0, worker = 0] = [run.child.pid, run.reports()[0]?.pid];
     const own = run.reports().flatMap(({ postmaster }) => postmaster ?? [])[0] ?? 0;
@@ -265,7 +284,7 @@ describe.concurrent("a run", { timeout: 5 * SLOW_MS }, () => {
 
   it("finds and ends what an earlier one left that died together with its guards", async () => {
     const place = freshFolder();
-    const run = nested(["asks"], { NESTED_WAIT: "1" }, place);
+    const run = nested(["asks"], { ...(await quick()), NESTED_WAIT: "1" }, place);
     await expectServed(run);
     const [main = 0, worker = 0] = [run.child.pid, run.reports()[0]?.pid];
     const guards = [main, worker]
@@ -283,7 +302,7 @@ describe.concurrent("a run", { timeout: 5 * SLOW_MS }, () => {
     const living = (left[0] ?? "").replace(/-\d+-\w+$/, `-${process.pid}-living`);
     mkdirSync(living);
 
-    const next = nested(["asks-too"], {}, place);
+    const next = nested(["asks-too"], await quick(), place);
     expect((await next.ended).exitCode).toBe(0);
     for (const pid of servers) await untilGone(pid, SLOW_MS);
     expect(run.folders()).toEqual([living]);

@@ -16,6 +16,7 @@ import {
 } from "../../src/index.ts";
 import { PostgresStorage, type PostgresStorageOptions } from "../../src/storage/postgres/index.ts";
 import { runUntilIdle } from "../../src/testing/index.ts";
+import { emptied } from "../support/postgres/schemas.ts";
 import { postgres } from "../support/postgres/server.ts";
 import { gate, until } from "../support/world.ts";
 import { type Driver, drivers } from "./drivers.ts";
@@ -26,18 +27,29 @@ import { type Driver, drivers } from "./drivers.ts";
 const server = await postgres();
 const url = await server.createDatabase();
 const pool = new pg.Pool({ connectionString: url, max: 40 });
+/** Of all storages that need none of their own: a new connection plans every function anew. */
+const connections = new pg.Pool({ connectionString: url, max: 20 });
 const open: Jobs[] = [];
+
+/** Schemas of one test each, which are emptied and used again: making one takes longer than most tests. */
+const free: string[] = [];
+const used: string[] = [];
+
+function schemaOfTest(): string {
+  const schema = free.pop() ?? server.freshSchema();
+  used.push(schema);
+  return schema;
+}
 
 const note = defineJob({ name: "note", payload: json<unknown>(), run: () => "noted" });
 
 /** Jobs in a schema of their own, or in one that is named. */
 async function jobsIn(
-  schema: string = server.freshSchema(),
+  schema: string = schemaOfTest(),
   options: ConnectOptions & { readonly storage?: Partial<PostgresStorageOptions> } = {},
 ): Promise<Jobs> {
   const { storage, ...others } = options;
-  const where = storage?.pool === undefined ? { url } : {};
-  const target = new PostgresStorage({ ...where, schema, logger: silentLogger, ...storage });
+  const target = new PostgresStorage({ pool: connections, schema, logger: silentLogger, ...storage });
   const jobs = await connect(target, { logger: silentLogger, ...others });
   open.push(jobs);
   return jobs;
@@ -73,10 +85,14 @@ beforeEach(async () => {
   await pool.query("truncate effect");
   return async () => {
     await Promise.all(open.splice(0).map((jobs) => jobs.close()));
+    for (const schema of used.splice(0)) {
+      await pool.query(emptied(schema));
+      free.push(schema);
+    }
   };
 });
 
-afterAll(() => pool.end());
+afterAll(() => Promise.all([pool.end(), connections.end()]));
 
 describe.each(Object.entries(drivers))("in a transaction of %s", (_name, connectDriver) => {
   const schema = server.freshSchema();
@@ -430,7 +446,7 @@ describe("ctx.completeIn(tx)", () => {
   });
 
   test("leaves no lease behind, whether it commits or not", async () => {
-    const schema = server.freshSchema();
+    const schema = schemaOfTest();
     const jobs = await jobsIn(schema);
     const job = booking(async (ctx) => {
       if (Number(ctx.job.id) % 2 === 0 && ctx.job.attempt < 3) throw new Error("again");
@@ -515,7 +531,7 @@ describe("ctx.completeIn(tx)", () => {
   });
 
   test("throws when the job was taken away, and takes the user's rows back", async () => {
-    const schema = server.freshSchema();
+    const schema = schemaOfTest();
     let alive = 1_000_000;
     const liveness = { storage: { liveness: () => alive }, lostAfter: "5s", beatEvery: "1s" } as const;
     const jobs = await jobsIn(schema, liveness);
@@ -552,7 +568,7 @@ describe("ctx.completeIn(tx)", () => {
   });
 
   test("nobody rescues a run while its completion waits for the commit", async () => {
-    const schema = server.freshSchema();
+    const schema = schemaOfTest();
     let alive = 1_000_000;
     const options = { url, schema, logger: silentLogger, liveness: () => alive };
     const mine = new PostgresStorage(options);
@@ -638,7 +654,7 @@ describe("ctx.completeIn(tx)", () => {
   });
 
   test("keeps a fleeting job for those who wait for its result, and tells them with the commit", async () => {
-    const schema = server.freshSchema();
+    const schema = schemaOfTest();
     const jobs = await jobsIn(schema);
     const job = booking();
     const handle = await jobs.enqueue(job, "awaited", { retention: { completed: 0 } });

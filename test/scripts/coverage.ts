@@ -16,17 +16,15 @@ const OFTEN = [
 
 /** What takes some luck: expected of the long run only, where the rarest comes dozens of times. */
 const SELDOM = [
-  ...[
-    "handle: replaced",
-    "answer: finished",
-    "state: blocked",
-    "state: running",
-    "state: gone",
-  ],
+  ...["handle: replaced", "answer: finished", "state: blocked", "state: running", "state: gone"],
   ...["kind: cancel-asked", "kind: replaced"],
   ...["error: JOBWRIGHT_KEY_HELD", "error: JOBWRIGHT_DUPLICATE_ID", "error: JOBWRIGHT_JOB_FAILED"],
   ...["error: JOBWRIGHT_JOB_CANCELLED", "error: JOBWRIGHT_RESULT_GONE", "error: JOBWRIGHT_INVALID_VALUE"],
-  ...["error: JOBWRIGHT_INVALID_PAYLOAD", "error: JOBWRIGHT_PAYLOAD_TOO_LARGE", "error: JOBWRIGHT_MISSING_HANDLER"],
+  ...[
+    "error: JOBWRIGHT_INVALID_PAYLOAD",
+    "error: JOBWRIGHT_PAYLOAD_TOO_LARGE",
+    "error: JOBWRIGHT_MISSING_HANDLER",
+  ],
   "error: JOBWRIGHT_DUPLICATE_JOB",
   ...[...STEPS, ...ENDS].map((act) => `act: ${act}`),
 ];

@@ -170,9 +170,29 @@ async function allPages(
   for (let after: string | undefined; ;) {
     const { jobs, next } = await page(after);
     all.push(...jobs);
-    if (next === undefined) return all;
+    if (next === undefined) return batchesInOrder(all);
     after = next;
   }
+}
+
+/**
+ * Jobs of one batch end in one step and one instant, so the contract does not say which of them is listed first;
+ * here it is the oldest. All others end one after the other, and are listed so.
+ */
+function batchesInOrder(jobs: readonly Job[]): Job[] {
+  const isTie = (a: Job, b: Job | undefined): boolean =>
+    b !== undefined &&
+    a.name === "batched" &&
+    b.name === a.name &&
+    isFinal(a.state) &&
+    a.endedAt?.getTime() === b.endedAt?.getTime();
+  const runs: Job[][] = [];
+  for (const job of jobs) {
+    const run = runs.at(-1);
+    if (run !== undefined && isTie(job, run[0])) run.push(job);
+    else runs.push([job]);
+  }
+  return runs.flatMap((run) => run.sort((a, b) => Number(a.id) - Number(b.id)));
 }
 
 /** As {@link allPages}; keys come in an order of the storage's own, so they are put in ours. */

@@ -82,7 +82,7 @@ const WEIGHTS: Readonly<Record<Exclude<CallKind, "lastLook">, number>> = {
 };
 export const CALL_KINDS: readonly CallKind[] = [...(Object.keys(WEIGHTS) as CallKind[]), "lastLook"];
 
-const SPANS = ["0ms", "1ms", "1s", "5s", "10s", "20s", "45s", "1m", "3m", "10m", "1h", "1d", "8d"];
+const SPANS = ["0ms", "1ms", "1s", "5s", "10s", "20s", "45s", "1m", "3m", "10m", "59m", "1h", "23h", "8d"];
 const STATES = ["scheduled", "available", "blocked", "running", "completed", "cancelled", "dead"];
 const WITH_WORK = ["plain", "mail", "unique", "limited", "serial", "short", "again", "batched", "orphan"];
 const NAMES = [...WITH_WORK, "strict"];
@@ -134,7 +134,9 @@ class Writer {
         return this.#making(step, items.length, `jobs.enqueueMany([${items.join(", ")}])`);
       }
       case "enqueueTogether": {
-        const calls = draw.list(2, 5, () => `jobs.enqueue(${this.#enqueued()})`);
+        // All of one kind: calls with keys and calls without do not wait for each other, so they have no order.
+        const name = this.#withWork();
+        const calls = draw.list(2, 5, () => `jobs.enqueue(${name}, ${payloadCode(draw)})`);
         return this.#making(step, calls.length, `Promise.allSettled([${calls.join(", ")}])`);
       }
       case "ensure":

@@ -23,11 +23,11 @@ function actsCode(draw: Draw): string {
 
 /** Of one `enqueue`, with the comma before it; empty for none. */
 export function optionsCode(draw: Draw): string {
-  if (draw.chance(0.35)) return "";
+  if (draw.chance(0.25)) return "";
   const options = [
     ...common(draw),
     ...start(draw),
-    ...(draw.chance(0.12) ? [`id: "given-${draw.pick(KEYS)}"`] : []),
+    ...(draw.chance(0.15) ? [`id: "given-${draw.pick(KEYS)}"`] : []),
   ];
   return options.length === 0 ? "" : `, { ${options.join(", ")} }`;
 }
@@ -50,8 +50,8 @@ export function scheduleCode(
 ): string {
   const timing =
     kind === "every"
-      ? draw.pick(["1s", "30s", "1m", "7m", "1h", "1d"])
-      : draw.pick(["* * * * *", "*/10 * * * * *", "0 9 * * 1-5", "30 2 * * *", "0 0 1 * *"]);
+      ? draw.pick(["30s", "7m", "1h", "6h", "1d"])
+      : draw.pick(["*/5 * * * *", "*/20 0 * * * *", "0 9 * * 1-5", "30 2 * * *", "0 0 1 * *"]);
   const options: string[] = [`key: "${draw.pick(["tick", "tock"])}"`];
   if (draw.chance(0.2)) options.shift();
   if (kind === "cron" && draw.chance(0.5))
@@ -72,13 +72,13 @@ function common(draw: Draw): string[] {
   if (draw.chance(0.2)) options.push(`priority: ${draw.int(5) - 2}`);
   if (draw.chance(0.15)) options.push(`queue: "${draw.pick(QUEUES)}"`);
   if (draw.chance(0.2)) options.push(`tags: ${draw.pick(['["red"]', '["red", "blue"]', "[]"])}`);
-  if (draw.chance(0.15)) options.push(`maxRetries: ${draw.pick(["0", "1", "2", "Infinity"])}`);
+  if (draw.chance(0.25)) options.push(`maxRetries: ${draw.pick(["0", "0", "1", "2", "Infinity"])}`);
   if (draw.chance(0.1))
     options.push(`backoff: ${draw.pick(['fixed("5s")', 'linear({ step: "1s" })', "exponential()"])}`);
   if (draw.chance(0.15)) options.push(`retention: ${retention(draw)}`);
   if (draw.chance(0.05)) options.push('timeout: "1h"');
-  if (draw.chance(0.35)) options.push(`unique: ${unique(draw)}`);
-  if (draw.chance(0.2)) options.push(limit(draw));
+  if (draw.chance(0.5)) options.push(`unique: ${unique(draw)}`);
+  if (draw.chance(0.3)) options.push(limit(draw));
   return options;
 }
 
@@ -103,11 +103,11 @@ function retention(draw: Draw): string {
 function unique(draw: Draw): string {
   if (draw.chance(0.3)) return draw.pick(["true", "false", '"a"', '"b"']);
   const fields: string[] = [];
-  if (draw.chance(0.6)) fields.push(`key: ${draw.pick(['"a"', '"b"', "7"])}`);
+  if (draw.chance(0.85)) fields.push(`key: ${draw.pick(['"a"', '"a"', '"b"', "7"])}`);
   if (draw.chance(0.5)) fields.push(`while: "${draw.pick(["waiting", "live"])}"`);
   if (draw.chance(0.3)) fields.push(`for: ${draw.pick(['"30s"', '"1h"', "Infinity"])}`);
   if (draw.chance(0.3)) fields.push(`scope: "${draw.pick(["definition", "all"])}"`);
-  if (draw.chance(0.6)) fields.push(`onConflict: "${draw.pick(["keep", "replace", "error"])}"`);
+  if (draw.chance(0.6)) fields.push(`onConflict: "${draw.pick(["keep", "replace", "replace", "error"])}"`);
   if (draw.chance(0.25)) fields.push(`inherit: ${draw.pick(["true", "false"])}`);
   return `{ ${fields.join(", ")} }`;
 }

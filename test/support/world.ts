@@ -89,5 +89,8 @@ export async function turns(n = 20): Promise<void> {
 
 /** Until something holds; the test's own timeout is the bound. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2));
+  // A look may ask a database, and what has not come soon takes its time.
+  for (let ms = 1; !(await holds()); ms = Math.min(ms * 1.5, 10)) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+  }
 }

@@ -181,7 +181,8 @@ describe("spans", () => {
       attributes[attributeNames.outcome],
       attributes[attributeNames.error],
     ]);
-    expect(outcomes.filter(([outcome]) => outcome !== undefined)).toEqual([
+    // Of several jobs: which one's span ends first is nobody's promise.
+    expect(outcomes.filter(([outcome]) => outcome !== undefined).toSorted()).toEqual([
       ["dead", "InvalidPayloadError"],
       ["snoozed", undefined],
     ]);
@@ -331,4 +332,65 @@ it("docs/telemetry.md lists every name", async () => {
   const names = [spanNames, attributeNames, metricNames].flatMap((one) => Object.values(one));
   const all = [...names, ...Object.values(channels).map((channel) => String(channel.name))];
   expect(all.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+});
+
+describe("a broken OpenTelemetry", () => {
+  const span = trace.wrapSpanContext({ traceId: "1".repeat(32), spanId: "1".repeat(16), traceFlags: 1 });
+  const broken = (): never => {
+    throw new Error("the exporter is gone");
+  };
+  const counter = { add: broken, record: broken, addCallback: () => undefined };
+  it.each<[what: string, options: object]>([
+    ["at the beginning of a span", { tracer: { startSpan: broken } }],
+    ["at its end", { tracer: { startSpan: () => Object.assign(Object.create(span), { end: broken }) } }],
+    [
+      "in the middle of it",
+      {
+        tracer: {
+          startSpan: () =>
+            Object.assign(Object.create(span), { setAttributes: broken, setAttribute: broken }),
+        },
+      },
+    ],
+    [
+      "at what is measured",
+      {
+        meter: {
+          ...metrics.getMeter("none"),
+          createHistogram: () => counter,
+          createCounter: () => counter,
+          createObservableGauge: () => counter,
+        },
+      },
+    ],
+  ])("does no job any harm: %s", async (_what, options) => {
+    const told: string[] = [];
+    const log = (message: string): void => void told.push(message);
+    const logger = { debug: log, info: () => undefined, warn: log, error: log };
+    await using jobs = await connect("memory:", {
+      logger,
+      middleware: [telemetry(options as TelemetryOptions)],
+    });
+    let runs = 0;
+    const work = defineJob({
+      name: "work",
+      maxRetries: 0,
+      payload: json<boolean>(),
+      run: (isBad) => {
+        runs += 1;
+        if (isBad) throw new Error("its own");
+        return "done";
+      },
+    });
+    const worker = jobs.worker([work]);
+    const good = await jobs.enqueue(work, false);
+    const bad = await jobs.enqueue(work, true);
+    await runUntilIdle(worker);
+    expect(await jobs.waitAll([good, bad], { timeout: "1m" })).toMatchObject([
+      { state: "completed", result: "done" },
+      { state: "dead", error: { message: "its own" } },
+    ]);
+    expect([runs, (await jobs.stats()).total.enqueued]).toEqual([2, 2]);
+    expect(told.filter((line) => line.includes("the exporter is gone"))).toHaveLength(1);
+  });
 });

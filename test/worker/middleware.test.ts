@@ -183,6 +183,31 @@ describe("middleware around runs", () => {
     expect(calls).toBe(2);
   });
 
+  it("does not end the run of a handler that it does not wait for, nor hide its failure", async () => {
+    let isThrough = false;
+    const hasty: Middleware = {
+      run(_ctx, next) {
+        void next();
+        return "done already";
+      },
+    };
+    const slow = defineJob({
+      name: "slow",
+      maxRetries: 0,
+      middleware: [hasty],
+      run: async () => {
+        await new Promise((resolve) => setImmediate(resolve));
+        isThrough = true;
+        throw new Error("it was not done");
+      },
+    });
+    here = await world(memory);
+    const handle = await here.jobs.enqueue(slow);
+    await runUntilIdle(here.jobs.worker([slow]));
+    expect(isThrough).toBe(true);
+    expect(await handle.get()).toMatchObject({ state: "dead", error: { message: "it was not done" } });
+  });
+
   it("is not asked about a payload that the schema refuses", async () => {
     const said: string[] = [];
     here = await world(memory);

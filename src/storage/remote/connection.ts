@@ -3,6 +3,7 @@ import { ProtocolError, StorageClosedError, StorageUnavailableError } from "../.
 import { backoffMs } from "../../job/backoff.ts";
 import type { Logger } from "../../logger.ts";
 import type { Interest, Unwatch } from "../storage.ts";
+import { wireLimits } from "../../wire/limits.ts";
 import type { Channel } from "../../wire/channel.ts";
 import { errorOf } from "../../wire/failure.ts";
 import { unpackFrame } from "../../wire/frame.ts";
@@ -126,6 +127,8 @@ export class Connection {
   }
 
   watch(interest: Interest, wake: () => void): Unwatch {
+    // A hint that the server would refuse: whoever waits looks again by himself.
+    if (this.#watches.size >= wireLimits.watches) return () => undefined;
     const id = this.#nextId;
     this.#nextId += 1;
     const watch: Watch = { packed: interestShape.out(interest), wake };

@@ -27,8 +27,8 @@ export async function giveBackSchemas(): Promise<void> {
   }
 }
 
-/** As it was after its first migration. Deletes are faster than truncation when there is little to delete. */
-function emptied(schema: string): string {
+/** Makes it as it was after its first migration. Deletes are faster than truncation when there is little to delete. */
+export function emptied(schema: string): string {
   return `do $$
 declare
   one record;

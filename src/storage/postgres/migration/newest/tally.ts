@@ -87,10 +87,10 @@ function stats(s: string): string {
   const parts = UNITS.map(
     ({ unit, minutes, kept }) => `
     select ${unit} as unit, x.enqueued, x.completed, x.cancelled, x.dead from ${s}.stat as x
-    where x.unit = ${unit} and x.at > v_minute / ${minutes} - ${kept} and (v_lanes is null or x.lane = any (v_lanes))
+    where x.unit = ${unit} and x.at > v_minute / ${minutes} - ${kept} and x.at <= v_minute / ${minutes} and (v_lanes is null or x.lane = any (v_lanes))
     union all
     select ${unit}, ${flow("t")} from ${s}.tally as t
-    where t.minute is not null and t.minute / ${minutes} > v_minute / ${minutes} - ${kept}
+    where t.minute is not null and t.minute <= v_minute and t.minute / ${minutes} > v_minute / ${minutes} - ${kept}
       and (v_lanes is null or t.lane = any (v_lanes))
     union all`,
   );
