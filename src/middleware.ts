@@ -98,9 +98,10 @@ export async function runThrough(
     let calls = 0;
     let inner: Promise<unknown> | undefined;
     const through = (): void => void (inner = undefined);
-    const answer = await hook.run(ctx, async () => {
+    // No async function: a promise of its own would be rejected unheard when the hook does not take it.
+    const answer = await hook.run(ctx, () => {
       calls += 1;
-      if (calls > 1) throw wrongNext("run", ctx.job.name, "twice");
+      if (calls > 1) return Promise.reject(wrongNext("run", ctx.job.name, "twice"));
       const started = step(index + 1);
       inner = started;
       started.then(through, through);

@@ -49,7 +49,11 @@ export function judge(
     if (job.givenId !== undefined) {
       given.set(givenKey(job), { hash: hashOf(job.payload), id: 0, created: index });
     }
-    if (state !== undefined) take(state, Holder.created(index, job), job);
+    if (state !== undefined) {
+      // Nobody of this call has taken it before: what the last one left is handed on to this one.
+      state.isHeir = state.taken === undefined && job.unique?.inherit === true;
+      take(state, Holder.created(index, job), job);
+    }
     return (ids) => ({ status: "created", id: ids[index] as JobId });
   };
 

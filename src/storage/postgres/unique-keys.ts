@@ -49,6 +49,8 @@ export interface KeyState {
   isHeld: boolean;
   /** What is to be written of it: whoever takes it, or takes it again. */
   taken: UniqueKey | undefined;
+  /** A job was stored that begins with what the last one of the key left. */
+  isHeir: boolean;
 }
 
 /** The unique keys of a batch, by id, in the order of ids. */
@@ -101,7 +103,15 @@ export async function takeKeys(
         queue === null || name === null || state === null
           ? undefined
           : { queue: decodeText(queue), name: decodeText(name), state: stateOf(state) };
-      return [id, { holder: job === null ? undefined : Holder.stored(job, waits), isHeld, taken: undefined }];
+      return [
+        id,
+        {
+          holder: job === null ? undefined : Holder.stored(job, waits),
+          isHeld,
+          taken: undefined,
+          isHeir: false,
+        },
+      ];
     }),
   );
 }
@@ -119,7 +129,7 @@ export async function keepKeys(
   await tx.query(
     store.statement(
       "keep_keys",
-      "select $s.keep_keys($1, $2::text::float8, $3, $4::text::bigint[], $5::text::uuid[], $6::text::smallint[], $7::text::float8[], $8::text::boolean[])",
+      "select $s.keep_keys($1, $2::text::float8, $3, $4::text::bigint[], $5::text::uuid[], $6::text::smallint[], $7::text::float8[], $8::text::boolean[], $9::text::boolean[])",
     ),
     [
       remembered === undefined ? null : encodeText(remembered.batchId),
@@ -130,6 +140,7 @@ export async function keepKeys(
       `{${all.map(({ taken }) => holdsOf(taken)).join()}}`,
       `{${all.map(({ taken }) => forMsOf(taken)).join()}}`,
       `{${all.map(({ taken }) => taken?.inherit === true).join()}}`,
+      `{${all.map(({ isHeir }) => isHeir).join()}}`,
     ],
   );
 }

@@ -100,6 +100,10 @@ export function claimArguments(): string {
 }
 
 function claimBody(s: string): string {
+  /** How many of those given to this request stand before the marked job. */
+  const givenBefore = `(
+            select count(*) from unnest(v_priorities[v_before + 1 :], v_seqs[v_before + 1 :]) as u (priority, seq)
+            where (u.priority, u.seq) < (v_marked_priority, v_marked_seq))`;
   return `
 declare
   v_now double precision := ${NOW};
@@ -198,25 +202,24 @@ begin
         where p_requests[u.ord] = v_request and u.ord = any (v_all_ords);
       end if;
 
-      -- Jobs that were lost once before their start was known: one a claim, for a free slot, in its turn.
       v_marked_place := null;
       v_marked_id := null;
-      if v_room > 0 and not v_gave_marked and exists (select from ${s}.ready where marked and lane = any (v_lanes)) then
-        with first as materialized (
-          select line.place from unnest(v_lanes) as a (lane) cross join lateral (
-            select r.ctid as place, r.priority, r.seq from ${s}.ready as r where r.marked and r.lane = a.lane
-            order by r.priority, r.seq limit ${MARKED_JOBS}) as line
-          order by line.priority, line.seq limit ${MARKED_JOBS}
-        )
-        select r.ctid, r.priority, r.seq into v_marked_place, v_marked_priority, v_marked_seq
-        from ${s}.ready as r where r.ctid = any (array (select place from first)) and r.marked
-        order by r.priority, r.seq limit 1 for update skip locked;
-      end if;
-
       v_got := 0;
       v_before := cardinality(v_ids);
       v_try := 0;
       while v_try <= ${TRIES} loop
+        -- Jobs that were lost once before their start was known: one a claim, for a free slot, in its turn.
+        if v_marked_place is null and v_room > 0 and not v_gave_marked and exists (select from ${s}.ready where marked and lane = any (v_lanes)) then
+          with first as materialized (
+            select line.place from unnest(v_lanes) as a (lane) cross join lateral (
+              select r.ctid as place, r.priority, r.seq from ${s}.ready as r where r.marked and r.lane = a.lane
+              order by r.priority, r.seq limit ${MARKED_JOBS}) as line
+            order by line.priority, line.seq limit ${MARKED_JOBS}
+          )
+          select r.ctid, r.priority, r.seq into v_marked_place, v_marked_priority, v_marked_seq
+          from ${s}.ready as r where r.ctid = any (array (select place from first)) and r.marked
+          order by r.priority, r.seq limit 1 for update skip locked;
+        end if;
         v_want := v_most - v_got;
         -- Others are choosing the same rows: look further, so that enough of them are free.
         v_each := case v_try when 0 then v_want when 1 then v_want * 4 else v_want * 16 + 200 end;
@@ -227,6 +230,8 @@ begin
         if v_marked_place is not null then
           select count(*) into v_behind from ${s}.ready as r
           where r.ctid = any (v_places) and (r.priority, r.seq) < (v_marked_priority, v_marked_seq);
+          v_behind := v_behind + ${givenBefore};
+          -- Otherwise it is asked after again when some of those before it have turned out to be blocked.
           if v_behind < v_room then
             delete from ${s}.ready where ctid = v_marked_place
             returning id, lane, generation, case when limit_id is not null then 1 end
@@ -236,15 +241,16 @@ begin
               if cardinality(v_parked) > 0 then
                 perform ${s}.park(v_parked, array[v_marked_seq], true);
                 v_marked_id := null;
+                v_marked_place := null;
+                -- The next one may have better luck.
+                continue;
               end if;
             end if;
-            if v_marked_id is not null then
-              v_gave_marked := true;
-              v_got := 1;
-              v_want := v_want - 1;
-            end if;
+            v_marked_place := null;
+            v_gave_marked := true;
+            v_got := v_got + 1;
+            v_want := v_want - 1;
           end if;
-          v_marked_place := null;
         end if;
 
         exit when v_want <= 0 or cardinality(v_places) = 0;
@@ -286,11 +292,11 @@ begin
           v_priorities := v_priorities || v_some_priorities;
         end if;
         exit when v_got >= v_most or v_seen < v_each and coalesce(cardinality(v_parked), 0) = 0;
-        -- Those that were parked are out of the way: each look that finds some is one less.
-        v_try := case when cardinality(v_parked) > 0 then greatest(v_try, 1) else v_try + 1 end;
+        -- Those that were parked are out of the way, so the same look finds others: nobody was in the way of this one.
+        v_try := case when cardinality(v_parked) > 0 then v_try else v_try + 1 end;
       end loop;
       if v_marked_id is not null then
-        v_behind := v_before + least(v_behind, cardinality(v_ids) - v_before);
+        v_behind := v_before + ${givenBefore};
         v_ids := v_ids[1 : v_behind] || v_marked_id || v_ids[v_behind + 1 :];
         v_seqs := v_seqs[1 : v_behind] || v_marked_seq || v_seqs[v_behind + 1 :];
         v_job_lanes := v_job_lanes[1 : v_behind] || v_marked_lane || v_job_lanes[v_behind + 1 :];

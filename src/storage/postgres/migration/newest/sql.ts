@@ -123,7 +123,8 @@ begin
   if v_unique is not null then
     perform ${s}.keep_keys(null, null, null, array[v_id], array[v_unique_id],
       array[case v_while when 'live' then 2 when 'waiting' then 1 else 0 end::smallint],
-      array[(v_unique ->> 'for_ms')::double precision], array[coalesce((v_unique ->> 'inherit')::boolean, false)]);
+      array[(v_unique ->> 'for_ms')::double precision], array[coalesce((v_unique ->> 'inherit')::boolean, false)],
+      array[coalesce((v_unique ->> 'inherit')::boolean, false)]);
   end if;
   return v_id;
 end`,

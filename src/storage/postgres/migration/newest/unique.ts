@@ -152,20 +152,20 @@ function keepKeys(s: string): string {
   return plannedFunction(
     s,
     `keep_keys(p_batch text, p_now double precision, p_answer text, p_jobs bigint[], p_ids uuid[], p_holds smallint[],
-      p_for double precision[], p_inherits boolean[]) returns text`,
+      p_for double precision[], p_inherits boolean[], p_heirs boolean[]) returns text`,
     `
 declare
   v_now double precision := ${NOW};
 begin
   delete from ${s}.unique_key as k using unnest(p_jobs, p_ids) as u (job, id)
     where u.job = 0 and k.id = u.id and k.job = 0;
-  if true = any (p_inherits) then
+  if true = any (p_heirs) then
     with heir as materialized (
       select u.job, f.checkpoint::json as checkpoint
-      from unnest(p_jobs, p_ids, p_inherits) as u (job, id, inherits)
+      from unnest(p_jobs, p_ids, p_heirs) as u (job, id, is_heir)
       join ${s}.unique_key as k on k.id = u.id
       join ${s}.finished as f on f.id = k.job
-      where u.inherits and u.job > 0 and k.job <> u.job and f.checkpoint is not null
+      where u.is_heir and u.job > 0 and k.job <> u.job and f.checkpoint is not null
     ), handed as (
       insert into ${s}.checkpoint (job, key, value, bytes)
       select h.job, e.entry ->> 0, e.entry ->> 1, (e.entry ->> 2)::integer
