@@ -95,6 +95,12 @@ describe.each(storages)("what comes out of $label fits its schema", (kind) => {
       jobs.enqueue(task, { what: "cancel" }, { unique: { key: "once", for: Infinity } }),
     ]);
     await runUntilIdle(worker);
+    // It tells what happens from its first look on: what ends until then is not told.
+    await until(async () => {
+      await jobs.enqueue(task, { what: "done" });
+      await runUntilIdle(worker);
+      return ends.includes("completed");
+    });
     const keys = (await jobs.keys({ of: task })).keys;
     expect(keys.map(({ key }) => key).toSorted()).toEqual(["for a while", "once", "u"]);
     for (const key of keys) fits("jobKeySchema", key);
@@ -130,6 +136,7 @@ describe.each(storages)("what comes out of $label fits its schema", (kind) => {
     for (const end of await jobs.waitAll([failing, given, ...ended, gone], { timeout: "1m" })) {
       fits("jobEndSchema", end);
     }
+    await until(() => ends.includes("process-joined"));
     await worker.stop();
     await second.stop();
     await until(() => ends.includes("process-left"));

@@ -206,7 +206,7 @@ describe("a client of something else", () => {
     // As long as another heart of the same pace takes for many beats.
     const good = fixedConnection([WELCOME]);
     await good.connection.open(5_000);
-    await until(() => good.channels[0]?.sent === 20);
+    await until(() => (good.channels[0]?.sent ?? 0) >= 20);
     expect(bad.channels[0]).toMatchObject({ sentWhenClosed: 0 });
     bad.connection.close();
     good.connection.close();
