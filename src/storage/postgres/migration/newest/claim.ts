@@ -137,6 +137,8 @@ declare
   v_marked_place tid;
   v_marked_priority smallint;
   v_marked_seq bigint;
+  v_marked_limited boolean;
+  v_turn boolean;
   v_before integer;
   v_marked_id bigint;
   v_marked_lane integer;
@@ -216,11 +218,12 @@ begin
               order by r.priority, r.seq limit ${MARKED_JOBS}) as line
             order by line.priority, line.seq limit ${MARKED_JOBS}
           )
-          select r.ctid, r.priority, r.seq into v_marked_place, v_marked_priority, v_marked_seq
+          select r.ctid, r.priority, r.seq, r.limit_id is not null into v_marked_place, v_marked_priority, v_marked_seq, v_marked_limited
           from ${s}.ready as r where r.ctid = any (array (select place from first)) and r.marked
           order by r.priority, r.seq limit 1 for update skip locked;
         end if;
         v_want := v_most - v_got;
+        v_turn := false;
         -- Others are choosing the same rows: look further, so that enough of them are free.
         v_each := case v_try when 0 then v_want when 1 then v_want * 4 else v_want * 16 + 200 end;
         v_gone := v_gone - ${gone(s, "ready_line")};
@@ -230,9 +233,14 @@ begin
         if v_marked_place is not null then
           select count(*) into v_behind from ${s}.ready as r
           where r.ctid = any (v_places) and (r.priority, r.seq) < (v_marked_priority, v_marked_seq);
+          -- Those before it may have its key, and then come first.
+          v_turn := v_marked_limited and v_behind > 0;
+          if v_turn then
+            v_want := least(v_want, v_behind);
+          end if;
           v_behind := v_behind + ${givenBefore};
           -- Otherwise it is asked after again when some of those before it have turned out to be blocked.
-          if v_behind < v_room then
+          if v_behind < v_room and not v_turn then
             delete from ${s}.ready where ctid = v_marked_place
             returning id, lane, generation, case when limit_id is not null then 1 end
             into v_marked_id, v_marked_lane, v_marked_generation, v_limited;
@@ -291,9 +299,9 @@ begin
           v_generations := v_generations || v_some_generations;
           v_priorities := v_priorities || v_some_priorities;
         end if;
-        exit when v_got >= v_most or v_seen < v_each and coalesce(cardinality(v_parked), 0) = 0;
+        exit when v_got >= v_most or not v_turn and v_seen < v_each and coalesce(cardinality(v_parked), 0) = 0;
         -- Those that were parked are out of the way, so the same look finds others: nobody was in the way of this one.
-        v_try := case when cardinality(v_parked) > 0 then v_try else v_try + 1 end;
+        v_try := case when cardinality(v_parked) > 0 or v_turn and v_some_ids is not null then v_try else v_try + 1 end;
       end loop;
       if v_marked_id is not null then
         v_behind := v_before + ${givenBefore};
